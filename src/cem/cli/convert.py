@@ -17,7 +17,7 @@ from cem.cli.files import (
     write_bytes,
     write_text,
 )
-from cem.cli.options import STANDARD_OUTPUT, add_output, add_table, names
+from cem.cli.options import STANDARD_OUTPUT, add_ends, add_output, add_table, ends_of, names
 from cem.cli.parquet import as_parquet, writer
 from cem.cli.remembered import column_of
 from cem.errors import OptionError, PanelError
@@ -55,7 +55,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         "--channels", type=names, metavar="A,B,...", help="sensors to keep (default: all numeric columns)"
     )
     parser.add_argument("--mode", metavar="COLUMN", help="known failure mode of a unit; empty cells: unknown")
-    parser.add_argument("--failure-time", metavar="COLUMN", help="failure time of a unit; empty cells: still running")
+    add_ends(parser)
     parser.add_argument(
         "--covariate", type=names, action="extend", metavar="A,B,...", help="columns of conditions, numbers or texts"
     )
@@ -108,7 +108,7 @@ def _read(options: argparse.Namespace, path: Path, named: dict[str, str], is_tex
         **named,
         channels=options.channels,
         mode=options.mode,
-        failure_time=options.failure_time,
+        **ends_of(options),
         sensor=options.sensor_column,
         value=options.value_column,
         covariates=covariates or None,
@@ -130,7 +130,7 @@ def _check_all_have_roles(
     from cem.errors.names import listed
 
     kept = {*panel.channels, *panel.covariates, *panel.unit_covariates, *named.values(), options.mode,
-            options.failure_time}  # fmt: skip
+            options.failure_time, options.running}  # fmt: skip
     lost = [name for name in columns if name not in kept]
     if lost:
         raise OptionError(

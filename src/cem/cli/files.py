@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import read_columns, read_unit_columns, with_categories
+from cem.cli.options import ends_of
 from cem.cli.remembered import column_of, remembered_options
 from cem.errors import OptionError, PanelError
 from cem.errors.display import encodable, escaped, json_safe
@@ -88,7 +89,7 @@ def read_for_fit(options: argparse.Namespace) -> tuple[Panel, str]:
             channels=options.channels,
             response=options.response,
             mode=options.mode,
-            failure_time=options.failure_time,
+            **ends_of(options),
             covariates=covariates,
             unit_covariates=unit_covariates,
         )
@@ -141,7 +142,7 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel, *, li
             path,
             options,
             **column_of(options, columns),
-            failure_time=options.failure_time if lives and not is_text else None,
+            **(_kept_ends(options) if lives and not is_text else {}),
             time_unit=options.time_unit or model.time_unit,
             channels=channels,
             covariates=model.covariates or None,
@@ -150,6 +151,12 @@ def read_for_scoring(options: argparse.Namespace, model: FailureModeModel, *, li
             allow_empty_channels=True,
             allow_empty_units=True,
         )
+
+
+def _kept_ends(options: argparse.Namespace) -> dict[str, Any]:
+    """The column of failure times, and whether readings after them are cut, as in the table of the fit."""
+    until = options.failure_time is not None and getattr(options, "until_failure", None) is True
+    return {"failure_time": options.failure_time, "until_failure": until}
 
 
 def _warn_of_other_spellings(path: Path | str, channels: Sequence[str], known: Sequence[str]) -> None:

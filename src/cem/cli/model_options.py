@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import estimator_options, with_random_degree
-from cem.cli.options import BASES, basis_choice, count, names, positive
+from cem.cli.options import AUTOMATIC, BASES, add_ends, basis_choice, count, names, positive
+from cem.errors import OptionError
 
 if TYPE_CHECKING:
     from cem.basis.families import Basis
@@ -23,14 +24,14 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--response", metavar="COLUMN", help="the channel of interest, often not measured in the field")
     parser.add_argument("--mode", metavar="COLUMN", help="known failure mode of a unit; empty cells: unknown")
-    parser.add_argument("--failure-time", metavar="COLUMN", help="failure time of a unit; empty cells: still running")
+    add_ends(parser)
     parser.add_argument(
         "--basis",
         type=basis_choice,
         action="append",
         metavar="[CHANNEL=]BASIS",
         help=f"functions of time for the curves of all channels, or of one: {BASES} (default: polynomial:2); may be "
-        "repeated",
+        f"repeated. {AUTOMATIC}: chosen on units that are left out, as by `cem choose --what basis`",
     )
     parser.add_argument(
         "--covariance",
@@ -95,13 +96,19 @@ def estimator_of(options: argparse.Namespace, panel: Panel, n_modes: int) -> Fai
     from cem.fitting.bases import DEFAULT_BASIS
     from cem.fitting.estimator import FailureModeEM
 
-    basis: dict[str | None, Basis] = {None: DEFAULT_BASIS}
-    basis.update(options.basis or [])
+    given = dict(options.basis or [])
+    automatic = AUTOMATIC in given.values()
+    if automatic and (len(given) > 1 or options.random_degree is not None):
+        raise OptionError(
+            "--basis auto chooses one basis for all channels, of which every coefficient varies; leave other --basis "
+            "and --random-degree out"
+        )
+    basis: dict[str | None, Basis] = {None: DEFAULT_BASIS, **({} if automatic else given)}
     basis = {name: with_random_degree(one, options.random_degree, name) for name, one in basis.items()}
     chosen: dict[str, Any] = estimator_options(options, panel)
     return FailureModeEM(
         n_modes,
-        basis=basis if len(basis) > 1 else basis[None],
+        basis=AUTOMATIC if automatic else basis if len(basis) > 1 else basis[None],
         init=options.init,
         n_init=options.starts,
         max_iter=options.max_iter,

@@ -8,7 +8,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cem.errors import OptionError
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from cem.basis.families import Basis
 
 __all__ = [
+    "AUTOMATIC",
     "BASES",
     "FLEETS",
     "STANDARD_INPUT",
     "STANDARD_OUTPUT",
+    "add_ends",
     "add_json",
     "add_model",
     "add_output",
@@ -29,6 +31,7 @@ __all__ = [
     "basis_choice",
     "codes",
     "count",
+    "ends_of",
     "in_words_of_the_command",
     "names",
     "positive",
@@ -39,6 +42,7 @@ __all__ = [
 ]
 
 BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
+AUTOMATIC: Final = "auto"
 FLEETS = ("pumps", "compressors")
 
 # Arguments of Python functions, by the names of a command's options.
@@ -52,7 +56,7 @@ _ARGUMENTS = {
 }
 _SAME = (
     *("covariance", "level", "lifetimes", "linking_penalty", "linking_rank", "max_iter", "noise", "shrinkage"),
-    *("time_axis", "uncertainty"),
+    *("time_axis", "uncertainty", "failure_time", "last_row_is_failure", "running", "until_failure"),
 )
 
 STANDARD_INPUT = STANDARD_OUTPUT = "-"  # never equal to a Path, so ./- is still a file
@@ -139,6 +143,39 @@ def add_table(parser: argparse.ArgumentParser, *, optional: bool = False, rememb
 
 def _input(text: str) -> Path | str:
     return STANDARD_INPUT if text == STANDARD_INPUT else Path(text)
+
+
+def add_ends(parser: argparse.ArgumentParser) -> None:
+    """Add what says when units failed."""
+    parser.add_argument("--failure-time", metavar="COLUMN", help="failure time of a unit; empty cells: still running")
+    parser.add_argument(
+        "--last-row-is-failure", action="store_true", help="in its place: the last row of each unit is its failure"
+    )
+    parser.add_argument(
+        "--running", metavar="COLUMN", help="with it: whether a unit still runs, as true or false, 1 or 0, yes or no"
+    )
+    parser.add_argument("--running-units", type=names, metavar="A,B,...", help="in its place: ids of these units")
+    parser.add_argument(
+        "--until-failure", action="store_true", help="cut readings after the failure time (default: refuse them)"
+    )
+
+
+def ends_of(options: argparse.Namespace) -> dict[str, Any]:
+    """These options, as `cem.tables.read_panel` takes them.
+
+    Raises
+    ------
+    OptionError
+        Units that still run are given twice.
+    """
+    if options.running is not None and options.running_units is not None:
+        raise OptionError("--running and --running-units both say which units still run; leave one out")
+    return {
+        "failure_time": options.failure_time,
+        "last_row_is_failure": options.last_row_is_failure,
+        "running": options.running_units if options.running is None else options.running,
+        "until_failure": options.until_failure,
+    }
 
 
 def codes(text: str) -> list[float | str]:
@@ -239,6 +276,7 @@ def in_words_of_the_command(text: str, options: argparse.Namespace) -> str:
     for name, argument in (*_ARGUMENTS.items(), *zip(_SAME, _SAME, strict=True)):
         if name in vars(options):
             option = f"--{name.replace('_', '-')}"
+            text = text.replace(f"{argument}=True", option)
             for words in re.findall(rf"\b{argument}=('[^']*'(?:(?:, | or )'[^']*')*)", text):
                 text = text.replace(f"{argument}={words}", f"{option} {words}".replace("'", ""))
             text = re.sub(rf"^{argument} is ", f"{option} is ", re.sub(rf"\b{argument}=", f"{option} ", text))
@@ -258,8 +296,10 @@ def names(text: str) -> list[str]:
     return names
 
 
-def basis_choice(text: str) -> tuple[str | None, Basis]:
-    """(channel or None for all, basis) of ``s2=bspline:6`` or ``polynomial:2``."""
+def basis_choice(text: str) -> tuple[str | None, Basis | Literal["auto"]]:
+    """(channel or None for all, basis) of ``s2=bspline:6``, ``polynomial:2`` or ``auto``."""
+    if text == AUTOMATIC:
+        return None, AUTOMATIC
     channel, equals, spec = text.rpartition("=")
     return (channel if equals else None), _basis(spec)
 

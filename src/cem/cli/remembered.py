@@ -49,6 +49,7 @@ def with_columns(options: argparse.Namespace, model: FailureModeModel, panel: Pa
         "unit": options.unit or _UNIT,
         "time": time,
         "failure_time": options.failure_time,
+        "until_failure": options.until_failure or None,
         "sensor": options.sensor_column,
         "value": options.value_column,
         "time_format": options.time_format,
@@ -92,6 +93,7 @@ def remembered_options(
             setattr(known, name, kept[role])
     if getattr(known, "failure_time", None) is None:
         known.failure_time = kept.get("failure_time") if kept.get("failure_time") in columns else None
+        known.until_failure = kept.get("until_failure")
     if is_text:
         return known
     for name in ("missing", "duplicates"):

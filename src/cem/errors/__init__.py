@@ -7,6 +7,7 @@ Catch `CemError` to handle every error that cem raises on purpose. Silence one k
 
 from cem.errors.types import (
     BasisError,
+    BasisMisfitWarning,
     CemError,
     CemWarning,
     ClockSetBackWarning,
@@ -16,11 +17,13 @@ from cem.errors.types import (
     ConditionalMeanWarning,
     ConstantChannelWarning,
     ConvergenceWarning,
+    CutReadingsWarning,
     DeprecatedUseWarning,
     ExactChannelWarning,
     FarValuesWarning,
     FitError,
     FloorWarning,
+    GrossErrorsWarning,
     HugeValuesWarning,
     IgnoredLabelsWarning,
     KernelFailure,
@@ -54,6 +57,7 @@ from cem.errors.types import (
 
 __all__ = [
     "BasisError",
+    "BasisMisfitWarning",
     "CemError",
     "CemWarning",
     "ClockSetBackWarning",
@@ -63,11 +67,13 @@ __all__ = [
     "ConditionalMeanWarning",
     "ConstantChannelWarning",
     "ConvergenceWarning",
+    "CutReadingsWarning",
     "DeprecatedUseWarning",
     "ExactChannelWarning",
     "FarValuesWarning",
     "FitError",
     "FloorWarning",
+    "GrossErrorsWarning",
     "HugeValuesWarning",
     "IgnoredLabelsWarning",
     "KernelFailure",

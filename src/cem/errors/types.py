@@ -96,6 +96,10 @@ class CemWarning(UserWarning):
     """Base class of every warning that cem gives."""
 
 
+class BasisMisfitWarning(CemWarning):
+    """A basis cannot follow curves that are to be linked, which makes predictions worse; take a richer basis."""
+
+
 class ClockWarning(CemWarning):
     """The panel's times do not look like the training times, or units are older than any training unit."""
 
@@ -193,6 +197,14 @@ class SharedIdWarning(SuspectDataWarning):
 
 class ClockSetBackWarning(SuspectDataWarning):
     """The times of a unit go back by an hour: are they local times across the end of daylight saving time?"""
+
+
+class CutReadingsWarning(CemWarning):
+    """Readings after the failure of their unit were cut, as ``until_failure=True`` asks; the message counts them."""
+
+
+class GrossErrorsWarning(SuspectDataWarning):
+    """Some readings are far from all that their unit read before and after: left in, they move the curves."""
 
 
 class LabelWarning(SuspectDataWarning):

@@ -101,6 +101,8 @@ def checked_options(given: Mapping[str, Any]) -> FitOptions:
         raise OptionError(f"regimes={regimes!r}: cem.Regimes(...), or None, was expected")
     if given.get("process") is not None:
         _check_process(given)
+    if given.get("gross_errors", "warn") != "warn":
+        one_of("gross_errors", ("warn", "leave_out", "keep"))
     n_modes = positive("n_modes")
     if covariance == "auto":
         covariance = "full" if rank else "shrunk"
@@ -144,8 +146,12 @@ def _check_process(given: Mapping[str, Any]) -> None:
         ("linking_rank", 0, "linking_rank=0"),
         ("covariates", None, "no covariates"),
         ("regimes", None, "no regimes"),
-        ("uncertainty", None, "no uncertainty"),
     )
+    if given.get("gross_errors") == "leave_out":
+        raise OptionError(
+            f"process={shortened(process)} with gross_errors='leave_out': where a unit wanders, readings far from its "
+            "curve may be right; take gross_errors='warn', or process=None"
+        )
     for name, allowed, instead in without:
         if given.get(name) is not None and given[name] != allowed:
             raise OptionError(

@@ -20,6 +20,7 @@ _ADDED = (
     "uncertainty",
     "process",
 )
+_DEFAULTS = {"noise": "own", "shrinkage": "auto", "gross_errors": "warn"}
 
 
 def saved_state(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,4 +37,4 @@ def restored_state(state: Mapping[str, Any]) -> dict[str, Any]:
     apart = {name: dict(zip(*sides, strict=True)) for name, sides in state.get(_MAPPINGS, {}).items()}
     held = {name: value for name, value in state.items() if name != _MAPPINGS}
     of_fit = {"shrinkage_": 0.0} if "model_" in held else {}  # releases before 0.8 did not shrink
-    return {**dict.fromkeys(_ADDED), "noise": "own", "shrinkage": "auto", **of_fit, **held, **apart}
+    return {**dict.fromkeys(_ADDED), **_DEFAULTS, **of_fit, **held, **apart}

@@ -143,6 +143,8 @@ def fitted_problem(em: FailureModeEM, panel: Panel) -> FittedProblem:
             "this estimator was fitted by a release before 0.8, which did not keep the form of its fit; fit again, "
             "with init=em.model_ to start from there"
         )
+    if em.__dict__.get("left_out_readings_"):
+        panel = em.left_out_readings_.removed_from(panel)
     counts = em.__dict__.get("_counts")
     if counts is not None:
         if len(counts) != panel.n_units:

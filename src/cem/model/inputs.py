@@ -27,7 +27,10 @@ COLUMNS = "columns"
 Table = Mapping[str, Any]
 
 # Arguments that a frame to be scored does not need, or takes from the model.
-_OF_TRAINING = ("mode", "channels", "response", "channel_units", "allow_empty_channels", "allow_empty_units")
+_OF_TRAINING = (
+    *("mode", "channels", "response", "channel_units", "allow_empty_channels", "allow_empty_units"),
+    *("last_row_is_failure", "running"),
+)
 
 
 def is_frame(X: Any) -> bool:
@@ -235,6 +238,7 @@ def _for_scoring(model: ModelOutputs, X: Any, table: Table | None) -> Table | No
     names = column_names(X) or ()
     if options.get("failure_time") not in names:
         options.pop("failure_time", None)
+        options.pop("until_failure", None)
     options["allow_empty_channels"] = options["allow_empty_units"] = True
     is_tall = options.get("sensor") is not None
     needed = () if is_tall or not names else (*model.covariates, *model.unit_covariates)

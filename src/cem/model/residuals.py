@@ -22,16 +22,16 @@ from cem.model.innovations import Cells, predicted_cells
 from cem.numerics.decimal_step import decimal_step
 from cem.numerics.normal import log_normal_cdf, normal_cdf, normal_quantile_of_log
 from cem.numerics.special import chi_square_survival
-from cem.process.channel_process import refuse_process
 from cem.statistics.columns import designs_of
 from cem.statistics.coordinates import times_inverse
+from cem.statistics.whitening import white_rows
 
 if TYPE_CHECKING:
     from cem.mixture.parameters import Parameters
     from cem.model.outputs import ModelOutputs
     from cem.panel.panel import Panel
 
-__all__ = ["KINDS", "Kind", "Residuals", "residuals_of"]
+__all__ = ["KINDS", "Kind", "Residuals", "distances_from_curves", "residuals_of"]
 
 FloatArray = NDArray[np.float64]
 Kind = Literal["subject", "marginal", "quantile"]
@@ -183,7 +183,6 @@ def residuals_of(
     """
     if kind not in KINDS:
         raise OptionError(f"kind is {kind!r}; {', '.join(map(repr, KINDS[:-1]))} or {KINDS[-1]!r} was expected")
-    refuse_process(model, "residuals", "fit with process=None for them")
     k = None if mode is None else model._mode_index(mode)
     read = model._aligned(panel)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
@@ -213,6 +212,41 @@ def residuals_of(
     return result
 
 
+def distances_from_curves(model: ModelOutputs, panel: Panel, left_out: NDArray[np.bool_]) -> FloatArray:
+    """Readings less their unit's own curve under its most probable mode, (N, C), in units of the channel's scale.
+
+    Each is stretched to the standard deviation of the noise, which a reading that a curve follows or lacks does not have.
+
+    Parameters
+    ----------
+    model : ModelOutputs
+        Of modes without a process.
+    panel : Panel
+        On the time to failure, with failure times of all units.
+    left_out : ndarray of shape (N, C), bool
+        In the order of the model's channels: cells that no curve takes. Their distance is that of a new reading, and
+        that of the others is as if each alone were left out.
+    """
+    read = model._aligned(panel)
+    designs, values = _internal(model, read, adjusted_panel(model, read))
+    seen = read._replace(values=np.where(left_out, np.nan, read.values))
+    parameters = model.internal_parameters
+    statistics = model.compressed(seen)
+    means, roots = internal_posterior(statistics, parameters)
+    unit = np.repeat(np.arange(read.n_units), np.diff(read.offsets))
+    best = model._evidence_of(statistics, 1).mode_probabilities.argmax(axis=1)
+    known = np.array([model.mode_labels.index(label) for label in read.mode_labels] + [-1])[read.mode_codes]
+    best = np.where(known >= 0, known, best)
+    found, layout, places = np.empty(values.shape), parameters.layout, np.arange(read.n_units)
+    for c, rows in enumerate(designs):
+        noise = parameters.noise_variances[best, c][unit]
+        curves = np.einsum("np,np->n", rows, layout.vector(means, c)[places, best][unit])
+        spread = np.square(np.einsum("np,npq->nq", rows, layout.matrix(roots, c)[places, best][unit])).sum(axis=1)
+        variances = np.where(left_out[:, c], noise + spread, np.maximum(noise - spread, _LEAST_LEFT * noise))
+        found[:, c] = (values[:, c] - curves) * np.sqrt(noise / variances)
+    return found
+
+
 def _too_far(read: Panel, values: FloatArray, channels: tuple[str, ...], row: int) -> str:
     """The message about the unit of a row whose residuals overflow, and its reading that is farthest out."""
     unit = int(np.searchsorted(read.offsets, row, side="right")) - 1
@@ -228,11 +262,11 @@ def _too_far(read: Panel, values: FloatArray, channels: tuple[str, ...], row: in
 
 
 def _internal(model: ModelOutputs, read: Panel, own: Panel) -> tuple[list[FloatArray], FloatArray]:
-    """Rows of each channel's design and the readings, in internal coordinates (model.md §4)."""
+    """Rows of each channel's design and the readings, in internal coordinates (model.md §4); white where it wanders."""
     coordinates, designs, values = model.coordinates, [], np.empty(own.values.shape)
     for c, design in enumerate(designs_of(own, model.bases, plan_of(model, read))):
-        rows = design(slice(None))
-        values[:, c] = (own.values[:, c] - rows @ coordinates.centre(c)) / coordinates.scales[c]
+        rows, x = white_rows(model.processes, c, own, design(slice(None)))
+        values[:, c] = (x - rows @ coordinates.centre(c)) / coordinates.scales[c]
         designs.append(times_inverse(rows, coordinates.transform(c)))
     return designs, values
 
@@ -336,9 +370,11 @@ def _of_components(model: ModelOutputs, read: Panel, mode: int | None) -> tuple[
 def _steps(model: ModelOutputs, read: Panel, own: Panel) -> FloatArray:
     """The decimal step of each reading in internal coordinates, (N, C), as regimes scale it; 0 where it is not rounded.
 
-    Readings of which a few are there are multiples of some power of ten by chance.
+    Readings of which a few are there are multiples of some power of ten by chance. Rounding is left out where units
+    wander, whose white readings have no step.
     """
     steps = np.array([decimal_step(column) if _rounded(column) else 0.0 for column in np.asarray(read.values).T])
+    steps[[own is not None for own in model.processes or ()]] = 0.0
     if not steps.any():
         return np.zeros(own.values.shape)
     if own is read:

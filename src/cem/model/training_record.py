@@ -271,6 +271,15 @@ def _information(value: Any, shape: _Shape) -> None:
     _each(value, _above_0_to_1, shape, shape[1])
 
 
+def _basis_choice(value: Any, shape: _Shape) -> None:
+    """The output of `BasisChoice.record`."""
+    _entries(value, {**_CHOICE, "candidates": _candidates}, shape, (*_CHOICE, "candidates"))
+
+
+def _candidates(value: Any, shape: _Shape) -> None:
+    _each(value, lambda row, shape: _entries(row, _CANDIDATE, shape, tuple(_CANDIDATE)), shape)
+
+
 def _lifetimes(value: Any, shape: _Shape) -> None:
     from cem.lifetimes.lifetimes import Lifetimes  # imported here: only models on the time to failure have them
 
@@ -296,6 +305,36 @@ def _threshold(value: Any, shape: _Shape) -> None:
     _entries(value, _THRESHOLD, shape, ("threshold", "channel", "direction", "monotone"))
     if value["direction"] not in ("upper", "lower"):
         raise _Unsound(value["direction"], "'upper' or 'lower'")
+
+
+def _fit_reference(value: Any, shape: _Shape) -> None:
+    """Ascending scores, and for each mode the ascending knots of all channels together and of each."""
+    _entries(value, {"scores": _ascending}, shape, ("scores", "knots"))
+    scores = value["scores"]
+    n = len(scores)
+
+    def knots(row: Any, shape: _Shape) -> None:
+        _ascending(row, shape)
+        if len(row) != n:
+            raise _Unsound(row, f"a list of {n} numbers", f"has {len(row)} entries")
+
+    modes = value["knots"]
+    try:
+        _each(modes, lambda own, shape: _each(own, knots, shape, 1 + shape[1]), shape, shape[0])
+    except _Unsound as error:
+        error.place = f"['knots']{error.place}"
+        raise
+
+
+def _ascending(value: Any, shape: _Shape) -> None:
+    _numbers(value, shape)
+    if len(value) < 2 or not all(low < high for low, high in zip(value, value[1:], strict=False)):
+        raise _Unsound(value, "at least two ascending numbers")
+
+
+def _gate(value: Any, shape: _Shape) -> None:
+    if value not in ("on", "off"):
+        raise _Unsound(value, "'on' or 'off'")
 
 
 def _numbers(value: Any, shape: _Shape) -> None:
@@ -414,6 +453,19 @@ def require_scale(medians: Sequence[float], centres: Sequence[float], spreads: S
             )
 
 
+_CHOICE: dict[str, _Check] = {"score": _text, "reason": _text, "n_folds": _count}
+_CANDIDATE: dict[str, _Check] = {
+    "basis": _text,
+    "n_modes": _count,
+    "linking_rank": _count,
+    "covariance": _text,
+    "process": _text,
+    "n_parameters": _count,
+    "score": _number,
+    "gap": _number,
+    "gap_standard_error": _number,
+    "recommended": _flag,
+}
 _START: dict[str, _Check] = {"kind": _text, "log_likelihood": _number_or_not, "n_iter": _count, "fate": _text}
 _FLOOR: dict[str, _Check] = {"mode": _mode, "channel": _text, "floor": _text}
 _REPORT: dict[str, _Check] = {
@@ -475,6 +527,9 @@ _RECORD: dict[str, _Check] = {
     "random_columns": _functions_by_channel,  # since 0.6.0, like the next one
     "common_columns": _functions_by_channel,
     "n_distinct_units": _count,  # since 0.7.0
+    "fit_reference": _fit_reference,  # since 0.9.0, like the next two
+    "gate": _gate,
+    "basis_choice": _basis_choice,
 }
 
 

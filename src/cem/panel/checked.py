@@ -24,6 +24,7 @@ from cem.panel.checks import (
 )
 from cem.panel.clock import KINDS, count_from, instants
 from cem.panel.clock_checks import repeated_hours, set_back_units, warn_of_clocks, warn_of_scales
+from cem.panel.ends_of_life import readings_until_failure
 from cem.panel.label_checks import warn_of_labels
 from cem.panel.missing_codes import check_codes, declared_codes, extremes, without_codes
 from cem.panel.ragged import observed_readings, offsets_of_kept, rise_within_units, taken, time_order
@@ -54,6 +55,7 @@ def checked_parts(
     duplicates: str | None,
     covariates: Any = None,
     unit_covariates: Any = None,
+    until_failure: bool = False,
 ) -> dict[str, Any]:
     """The parts of a panel by the names of its slots; arguments, errors and warnings as for `Panel`."""
     unit_ids = unit_array(units)
@@ -117,6 +119,12 @@ def checked_parts(
         check_never(unit_ids, offsets, raw, failure_times)
     times, failed, time_unit, origin = count_from(raw, offsets, failure_times, origin=origin, time_unit=time_unit)
     if failure_times is not None:
+        cut = readings_until_failure(unit_ids, offsets, times, failed) if until_failure else None
+        if cut is not None:
+            kept, offsets = cut
+            times, values, columns = times[kept], values[kept], taken(columns, kept)
+            if not allow_empty_channels:
+                check_channels_observed(channels, values)
         check_failures(unit_ids, offsets, times, failed)
     warn_of_scales(unit_ids, offsets, times)
 

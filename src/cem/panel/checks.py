@@ -179,7 +179,7 @@ def check_failures(unit_ids: np.ndarray, offsets: np.ndarray, times: np.ndarray,
         raise PanelError(
             f"the failure time of unit {unit_name(unit_ids, l)} is {failed[l]:g}, "
             f"but its last reading is at {last[l]:g}; "
-            "a failure is not before the last reading: correct it, cut the readings, "
+            "a failure is not before the last reading: correct it, cut the readings (until_failure=True), "
             "or give NaN for a unit that is still running"
         )
 

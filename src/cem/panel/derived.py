@@ -11,6 +11,7 @@ from cem.errors import PanelError
 from cem.errors.names import did_you_mean, encode_labels, listed, unit_name
 from cem.panel.checks import check_failures, check_keys, check_observed, checked_channels, cut_offs
 from cem.panel.clock import FAILURE, instants
+from cem.panel.ends_of_life import readings_until_failure
 from cem.panel.label_checks import warn_of_labels
 from cem.panel.ragged import observed_readings, offsets_of_kept, taken
 
@@ -153,7 +154,7 @@ class WithDerived:
         warn_of_labels(labels)
         return self._replace(mode_codes=codes, mode_labels=labels)
 
-    def with_failure_times(self, failure_times: Any) -> Self:
+    def with_failure_times(self, failure_times: Any, *, until_failure: bool = False) -> Self:
         """Return the panel with these failure times, in its time unit and from its origin; NaN = still running.
 
         Give one per unit, a mapping of unit to time, or None if all units are running.
@@ -162,6 +163,8 @@ class WithDerived:
         ----------
         failure_times : array_like of shape (n_units,), mapping of unit to time, or None
             NaN, or no entry in the mapping: still running.
+        until_failure : bool, default False
+            Cut the readings after a unit's failure time, with a `CutReadingsWarning`; by default they are refused.
         """
         if isinstance(failure_times, Mapping):
             check_keys(failure_times, self.units, "failure_times")
@@ -174,5 +177,11 @@ class WithDerived:
                 f"failure times must be numbers, one per unit, shape ({self.n_units},); "
                 f"found dtype {failed.dtype} and shape {failed.shape}"
             )
+        cut = readings_until_failure(self._unit_ids, self.offsets, self.times, failed) if until_failure else None
+        if cut is not None:
+            kept, offsets = cut
+            columns = taken(self._covariate_columns, kept)
+            own = {"offsets": offsets, "times": self.times[kept], "values": self.values[kept]}
+            return self._replace(**own, failure_times=failed, _covariate_columns=columns)
         check_failures(self._unit_ids, self.offsets, self.times, failed)
         return self._replace(failure_times=failed)

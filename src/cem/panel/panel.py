@@ -79,6 +79,8 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
         values or a categorical column. NaN, None and empty texts = missing.
     unit_covariates : mapping of str to array_like of shape (n_units,), or to a mapping of unit to value, optional
         What is known of each unit, such as its site; numbers or categories.
+    until_failure : bool, default False
+        Cut the readings after a unit's failure time, with a `CutReadingsWarning`. By default such units are refused.
 
     Attributes
     ----------
@@ -158,12 +160,14 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
         duplicates: str | None = None,
         covariates: Mapping[str, Any] | None = None,
         unit_covariates: Mapping[str, Any] | None = None,
+        until_failure: bool = False,
     ) -> None:
         parts = checked_parts(
             units, offsets, times, values, channels, response=response, modes=modes,
             failure_times=failure_times, time_unit=time_unit, origin=origin, channel_units=channel_units,
             allow_empty_channels=allow_empty_channels, allow_empty_units=allow_empty_units, missing=missing,
             duplicates=duplicates, covariates=covariates, unit_covariates=unit_covariates,
+            until_failure=until_failure,
         )  # fmt: skip
         self._fill(**parts)
 
@@ -192,6 +196,9 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
         duplicates: str | None = None,
         covariates: Sequence[str] | None = None,
         unit_covariates: Sequence[str] | None = None,
+        until_failure: bool = False,
+        last_row_is_failure: bool = False,
+        running: str | Iterable[Hashable] | None = None,
     ) -> Panel:
         """Make a panel from a long table (pandas, polars, pyarrow, ...) with one row per reading.
 
@@ -228,6 +235,13 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
             or categories. In a tall table also sensors; only readings at the same time are theirs.
         unit_covariates : sequence of str, optional
             Such columns that are constant within a unit. Cells may be empty.
+        until_failure : bool, default False
+            As for `Panel`; needs ``failure_time``.
+        last_row_is_failure : bool, default False
+            The time of each unit's last row is its failure time, also if its cells are empty. In place of
+            ``failure_time``.
+        running : str or iterable of ids, optional
+            With it, the units that still run: a column of truth values, or the ids.
 
         Raises
         ------
@@ -237,7 +251,8 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
             neither ISO 8601 nor ``time_format``, labels, failure times or unit covariates that vary within a unit,
             numbers among the texts of a covariate, infinite cells. Rows are counted from 0.
         OptionError
-            ``time_format`` or ``missing`` cannot be used, or only one of ``sensor`` and ``value`` is given.
+            ``time_format`` or ``missing`` cannot be used, only one of ``sensor`` and ``value`` is given, or what says
+            where units end does not go together.
         MissingPackageError
             narwhals, or a library that the table needs, is not installed.
 
@@ -253,14 +268,15 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
         read = columns_of_frame(
             frame, unit=unit, time=time, channels=channels, response=response, mode=mode,
             failure_time=failure_time, sensor=sensor, value=value, time_format=time_format, missing=missing,
-            covariates=covariates, unit_covariates=unit_covariates,
+            covariates=covariates, unit_covariates=unit_covariates, until_failure=until_failure,
+            last_row_is_failure=last_row_is_failure, running=running,
         )  # fmt: skip
         panel = cls(
             read.unit_ids, read.offsets, read.times, read.values, read.channels, response=response,
             modes=read.modes, failure_times=read.failure_times, time_unit=time_unit, origin=origin,
             channel_units=channel_units, allow_empty_channels=allow_empty_channels,
             allow_empty_units=allow_empty_units, missing=read.missing, duplicates=duplicates,
-            covariates=read.covariates, unit_covariates=read.unit_covariates,
+            covariates=read.covariates, unit_covariates=read.unit_covariates, until_failure=until_failure,
         )  # fmt: skip
         return panel if read.backend is None else panel._replace(_backend=read.backend)
 
@@ -285,6 +301,7 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
         duplicates: str | None = None,
         covariates: Mapping[str, Any] | None = None,
         unit_covariates: Mapping[str, Any] | None = None,
+        until_failure: bool = False,
     ) -> Panel:
         """Make a panel from one array per unit, or from one array for all units.
 
@@ -305,7 +322,7 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
             Order of the axes of ``values``, such as "units, channels, times" (sktime, aeon). Needed if the shape of a
             three-dimensional array leaves two orders possible.
         response, modes, failure_times, time_unit, origin, channel_units, allow_empty_channels, allow_empty_units,
-        missing, duplicates, unit_covariates
+        missing, duplicates, unit_covariates, until_failure
             As for `Panel`.
         covariates : mapping of str to sequence of array_like of shape (n_l,), or to array (n_units, n_times), optional
             One array for each unit, or one for all, as for ``values``; else as for `Panel`.
@@ -335,6 +352,7 @@ class Panel(WithDerived, WithCovariates, WithModeProbabilities, WithPositions, W
             failure_times=failure_times, time_unit=time_unit, origin=origin, channel_units=channel_units,
             allow_empty_channels=allow_empty_channels, allow_empty_units=allow_empty_units, missing=missing,
             duplicates=duplicates, covariates=covariates, unit_covariates=unit_covariates,
+            until_failure=until_failure,
         )  # fmt: skip
         return panel if times is not None else panel._replace(_clock=POSITIONS)
 

@@ -88,6 +88,7 @@ class FirstPassage(RemainingLifeLaw):
     mode_labels: tuple[Hashable, ...] = ()
     time_unit: str | None = None
     _backend: str | None = None  # of the frame that the units came from
+    _fits: UnitFits | None = None  # how well the units fit the model
     _ended: NDArray[np.bool_]
     _weights: FloatArray
     _OF_UNITS: ClassVar[tuple[str, ...]] = (
@@ -132,6 +133,7 @@ class FirstPassage(RemainingLifeLaw):
         law.units = tuple(self.units[int(i)] for i in kept)
         for name in self._OF_UNITS:
             setattr(law, name, getattr(self, name)[kept])
+        law._fits = None if self._fits is None else self._fits.of(kept)
         return law
 
     def _figures(self, shared: dict[str, Any]) -> dict[str, Any]:
@@ -162,4 +164,4 @@ class FirstPassage(RemainingLifeLaw):
         how = "exact" if self.exact else f"simulated, horizon {self.horizon:g}"
         n = self.mode_probabilities.shape[1]
         modes = f"{n} mode{'s' * (n != 1)}"
-        return f"FirstPassage({self.n_units} units, {modes}, {how})"
+        return f"FirstPassage({self.n_units} units, {modes}, {how}{self._flags_shown()})"

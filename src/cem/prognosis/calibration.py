@@ -290,7 +290,10 @@ class Calibration:
             joint *= after[..., None]
             if not there.all():
                 joint[~there] = (after[..., None] * law.mode_probabilities[:, None, :])[~there]
-        return RemainingLifeDistribution.trusted(law.grid, joint, law.units, law.mode_labels, law.time_unit, law.edges)
+        corrected = RemainingLifeDistribution.trusted(
+            law.grid, joint, law.units, law.mode_labels, law.time_unit, law.edges
+        )
+        return corrected._with_fits(law._fits)
 
     def corrected_masses(self, masses: FloatArray, edges: FloatArray | None = None) -> FloatArray:
         """Return Φ(h(Φ⁻¹(F))) of the cells of distributions, (L, G) → (L, G).

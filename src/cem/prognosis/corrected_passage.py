@@ -52,7 +52,7 @@ class CorrectedPassage(FirstPassage):
     def __init__(self, law: FirstPassage, calibration: Calibration) -> None:
         self._law, self._calibration = law, calibration
         self._medians = law.median()[:, None]
-        for name in ("units", "direction", "exact", "horizon", "mode_labels", "time_unit", "_backend"):
+        for name in ("units", "direction", "exact", "horizon", "mode_labels", "time_unit", "_backend", "_fits"):
             setattr(self, name, getattr(law, name))
         for name in ("probability_crossed", "mode_probabilities", "_ended"):
             setattr(self, name, getattr(law, name))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cem.errors import OptionError
+from cem.errors.names import counted
 from cem.errors.display import escaped
 from cem.errors.names import listed
 from cem.metrics.agreement import short_odds
@@ -223,6 +224,12 @@ def starts(model: FailureModeModel, pictures: Pictures) -> Section:
         passes = f" after {record['n_iter']:,} passes" if "n_iter" in record else ""
         ended = "converged" if record["converged"] else "did not converge"
         body += paragraph(f"The best start {ended}{passes}.")
+    if "basis_choice" in record:
+        chosen = record["basis_choice"]
+        body += paragraph(
+            f"Of {counted(len(chosen['candidates']), 'candidate')} this basis was taken: {chosen['reason']}"
+        )
+        body += _cut(model.summary().frames["bases"], "candidates")
     if not found:
         return Section("starts", "Starts and convergence", body + missing("The model has no record of its starts."))
     if model.linking_rank:

@@ -162,7 +162,8 @@ def _of_files(
                 f"{str(files[0])!r} in folders for {listed(in_folders) or 'none'}; all files need the same"
             )
     get = options.get
-    roles = (unit, time, get("response"), get("mode"), get("failure_time"), get("sensor"), get("value"))
+    still = get("running") if isinstance(get("running"), str) else None
+    roles = (unit, time, get("response"), get("mode"), get("failure_time"), get("sensor"), get("value"), still)
     wanted = wanted_columns(
         roles, channels, get("covariates"), get("unit_covariates"),
         is_tall=get("sensor") is not None or get("value") is not None,

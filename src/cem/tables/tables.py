@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from cem.errors import OptionError, PanelError
 from cem.extras import extra, installed
 from cem.panel.checks import checked_names
+from cem.panel.ends_of_life import check_ends, running_units
 from cem.panel.frames.channels import named_by
 from cem.panel.panel import Panel
 from cem.tables.backends import read_csv, read_parquet
@@ -237,6 +240,9 @@ def read_panel(
     covariates: Sequence[str] | None = None,
     unit_covariates: Sequence[str] | None = None,
     texts: Collection[str] = (),
+    until_failure: bool = False,
+    last_row_is_failure: bool = False,
+    running: str | Iterable[Hashable] | None = None,
 ) -> Panel:
     """Read a CSV, Parquet or C-MAPSS file, or standard input ("-"), as a Panel.
 
@@ -245,8 +251,8 @@ def read_panel(
 
     C-MAPSS text has a fixed unit and cycle, and its units count as run to failure unless the file's name starts with
     "test". For it ``unit``, ``time``, ``time_unit`` and ``origin`` are ignored, and ``mode``, ``failure_time``,
-    ``sensor``, ``value``, ``missing``, ``time_format`` and ``unit_covariates`` are refused. For its file of remaining
-    lives see `cem.datasets.read_cmapss`.
+    ``sensor``, ``value``, ``missing``, ``time_format``, ``unit_covariates``, ``until_failure`` and a column ``running``
+    are refused. For its file of remaining lives see `cem.datasets.read_cmapss`.
     """
     options = CsvOptions(separator, decimal, encoding, comment)
     with spooled(path, max_bytes) as file:
@@ -254,9 +260,16 @@ def read_panel(
         if kind == "cmapss":
             refused = {"mode": mode, "failure_time": failure_time, "sensor": sensor, "value": value,
                        "missing": missing, "time_format": time_format,
-                       "unit_covariates": unit_covariates or None}  # fmt: skip
-            return _read_cmapss(file, refused, channels, response, max_bytes, covariates)
-        roles = (unit, time, response, mode, failure_time, sensor, value)
+                       "unit_covariates": unit_covariates or None, "until_failure": until_failure or None,
+                       "running": running if isinstance(running, str) else None}  # fmt: skip
+            check_ends(last_row_is_failure, running, None, False)
+            read = _read_cmapss(file, refused, channels, response, max_bytes, covariates, last_row_is_failure or None)
+            if running is None:
+                return read
+            runs = running_units(running, np.asarray(read.units))
+            return read.with_failure_times(np.where(runs, np.nan, read.failure_times))
+        still = running if isinstance(running, str) else None
+        roles = (unit, time, response, mode, failure_time, sensor, value, still)
         wanted = wanted_columns(
             roles, channels, covariates, unit_covariates, is_tall=sensor is not None or value is not None,
             columns=lambda: _names(file, kind, options),
@@ -284,6 +297,9 @@ def read_panel(
         duplicates=duplicates,
         covariates=covariates,
         unit_covariates=unit_covariates,
+        until_failure=until_failure,
+        last_row_is_failure=last_row_is_failure,
+        running=running,
     )
     return panel._replace(_backend=None)  # the user did not choose the library that read the file
 
@@ -302,7 +318,7 @@ def wanted_columns(
     Parameters
     ----------
     roles : sequence of str or None
-        Columns of unit, time, response, mode, failure time, sensor and value.
+        Columns of unit, time, response, mode, failure time, sensor, value, and of what still runs.
     channels, covariates, unit_covariates
         As for `read_panel`.
     is_tall : bool
@@ -330,6 +346,7 @@ def _read_cmapss(
     response: str | None,
     max_bytes: int | None,
     covariates: Sequence[str] | None,
+    run_to_failure: bool | None,
 ) -> Panel:
     for option, name in refused.items():
         if name is not None:
@@ -339,7 +356,10 @@ def _read_cmapss(
         names.append(response)
     elif names is None and response in CMAPSS_SETTINGS:
         names = [*(name for name in CMAPSS_SENSORS if name not in (covariates or ())), response]
-    return read_cmapss(path, channels=names, response=response, max_bytes=max_bytes, covariates=covariates)
+    return read_cmapss(
+        path, channels=names, response=response, max_bytes=max_bytes, covariates=covariates,
+        run_to_failure=run_to_failure,
+    )  # fmt: skip
 
 
 def _checked_format(path: Path, format: str | None, options: CsvOptions) -> str:

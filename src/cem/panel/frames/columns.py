@@ -37,11 +37,13 @@ __all__ = [
     "numbers",
     "plain_items",
     "row_codes",
+    "running_in_column",
     "times",
     "unit_column",
 ]
 
 _LARGEST_EXACT = 2.0**53
+_YES, _NO = ("true", "yes", "y", "1"), ("false", "no", "n", "0")
 
 
 def narwhals_module() -> ModuleType:
@@ -459,6 +461,39 @@ def labels(
             f"{labels[high[l]]!r} occur; a unit has one mode: keep one label, or split the unit"
         )
     return object_array((*labels, None))[high]
+
+
+def running_in_column(
+    nw: ModuleType, series: Any, order: np.ndarray | None, starts: np.ndarray, unit_ids: np.ndarray
+) -> np.ndarray:
+    """Mask (n_units,) of the units for which a column of truth values says that they run.
+
+    Parameters
+    ----------
+    nw : module
+    series : Series
+        True or false, 1 or 0, yes or no; an empty cell: what the other rows of the unit say, else no.
+    order, starts, unit_ids
+        As for `labels`.
+
+    Raises
+    ------
+    PanelError
+        The column holds something else, or varies within a unit.
+    """
+    found = labels(nw, series, order, starts, unit_ids).tolist()
+    mask = np.zeros(len(found), dtype=bool)
+    for l, value in enumerate(found):
+        if value is None or value != value:
+            continue
+        word = f"{value:g}" if isinstance(value, float) else str(value).strip().lower()
+        if word not in (*_YES, *_NO):
+            raise PanelError(
+                f"column {series.name!r} says {value!r} of unit {unit_name(unit_ids, l)}; whether it still runs, as "
+                "true or false, 1 or 0, yes or no, was expected"
+            )
+        mask[l] = word in _YES
+    return mask
 
 
 def _is_inexact(series: Any) -> bool:

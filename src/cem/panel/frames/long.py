@@ -13,6 +13,7 @@ import numpy as np
 
 from cem.errors import OptionError, PanelError
 from cem.panel.clock_checks import set_back_units, warn_of_clocks
+from cem.panel.ends_of_life import check_ends, failures_at_last_rows, running_units
 from cem.panel.frames.cells import Missing
 from cem.panel.frames.channels import channel_columns, check_column, check_not_tall
 from cem.panel.frames.columns import (
@@ -24,6 +25,7 @@ from cem.panel.frames.columns import (
     narwhals_module,
     numbers,
     row_codes,
+    running_in_column,
     times,
     unit_column,
 )
@@ -73,8 +75,12 @@ def columns_of_frame(
     missing: Any = None,
     covariates: Sequence[str] | None = None,
     unit_covariates: Sequence[str] | None = None,
+    until_failure: bool = False,
+    last_row_is_failure: bool = False,
+    running: Any = None,
 ) -> FrameColumns:
     """The data that `Panel.from_frame` takes from a table; see there for the arguments."""
+    check_ends(last_row_is_failure, running, failure_time, until_failure)
     codes_for_missing, time_format = Missing(missing), checked_format(time_format)
     if (sensor is None) != (value is None):
         given, lacking = ("sensor", "value") if value is None else ("value", "sensor")
@@ -84,6 +90,7 @@ def columns_of_frame(
     nw = narwhals_module()
     roles = {
         "unit": unit, "time": time, "mode": mode, "failure_time": failure_time, "sensor": sensor, "value": value,
+        "running": running if isinstance(running, str) else None,
     }  # fmt: skip
     named = _named([*roles.values(), response], channels, covariates, unit_covariates)
     frame = in_memory(nw, frame, None if channels is None or sensor is not None else named)
@@ -132,6 +139,13 @@ def columns_of_frame(
     if failure_time is not None:
         column = times(nw, table[failure_time], "failure time", time_format)
         failed = constant(column, order, starts, unit_ids, failure_time)
+    elif last_row_is_failure:
+        still: np.ndarray | None = None
+        if isinstance(running, str):
+            still = running_in_column(nw, table[running], order, starts, unit_ids)
+        elif running is not None:
+            still = running_units(running, unit_ids)
+        failed = failures_at_last_rows(raw[offsets[1:] - 1 if order is None else order[offsets[1:] - 1]], still)
     of_readings: Columns | None = None
     of_units = None if conditions is None else conditions.of_units(order, starts, unit_ids)
     if sensor is not None and value is not None:
