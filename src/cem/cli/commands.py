@@ -366,8 +366,15 @@ def _description(model: FailureModeModel) -> dict[str, Any]:
         "time_axis": model.time_axis,
         **described_conditions(model),
         "training": dict(model.training),
+        **_processes(model),
         **_conditions(model),
     }
+
+
+def _processes(model: FailureModeModel) -> dict[str, Any]:
+    """How units wander about their curves, by channel, if they do."""
+    own = {name: {"kind": x.kind, "ratio": x.ratio, "rate": x.rate} for name, x in model.process_.items()}
+    return {"processes": own} if own else {}
 
 
 def _conditions(model: FailureModeModel) -> dict[str, Any]:

@@ -171,11 +171,13 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         the fit, or by 199 refits of fleets drawn from it, which also serve where units are few. A fit with
         ``sample_weight`` has no bootstrap; on the time to failure it needs linked lives, and all units failed. Default:
         predictions take the parameters as known.
-    process : {"wiener", "integrated", "ou"} or mapping of channel to these, optional
+    process : {"wiener", "integrated", "ou", "auto"} or mapping of channel to these, optional
         A unit wanders about its own curve, and forecasts start from where it is (model.md, "A unit wanders about its
         curve"): as a Wiener process, as a smooth integrated one, or as an Ornstein-Uhlenbeck process, which returns.
-        The key None of a mapping stands for channels not named. How much units wander is chosen by the likelihood. Only
-        on the forward time axis, without covariates of readings, regimes and linked channels. Default: what a curve
+        The key None of a mapping stands for channels not named. How much units wander is chosen by the likelihood.
+        "auto": one of these or none, by likelihood and forecasts of units that are left out; ``model_.summary()`` says
+        what was tried. Only on the forward time axis, without covariates of readings, regimes and linked channels.
+        Default: what a curve
         leaves is white noise.
     gross_errors : {"warn", "leave_out", "keep"}, default "warn"
         What to do with readings far outside every mode, such as one ten times too large. "warn" takes a quick look, and
@@ -317,7 +319,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         noise: Literal["own", "pooled"] = "own",
         membership: Any = None,
         uncertainty: Literal["information", "bootstrap"] | None = None,
-        process: ProcessKind | Mapping[str | None, ProcessKind | None] | None = None,
+        process: ProcessKind | Literal["auto"] | Mapping[str | None, ProcessKind | Literal["auto"] | None] | None = None,
         gross_errors: Literal["warn", "leave_out", "keep"] = "warn",
         **nested: Never,
     ) -> None:
