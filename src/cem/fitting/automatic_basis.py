@@ -97,4 +97,4 @@ def settings_of(given: Mapping[str, Any], chosen: BasisChoice | None) -> dict[st
     if chosen is None:
         return {**given, "basis": DEFAULT_BASIS}
     assert isinstance(chosen.basis, Basis)
-    return {**given, **chosen.taken.options, "basis": chosen.basis}
+    return {**given, **chosen.taken.options, "basis": chosen.basis, "process": given["process"]}

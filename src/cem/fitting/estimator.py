@@ -497,7 +497,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     ) -> UncertaintyError | None:
         """Fit; returns why the parameters cannot have the uncertainty that was asked for, if so."""
         record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
-        if is_automatic(self.basis):
+        if is_automatic(self.basis) and self.gross_errors != "leave_out":  # there each fit without them chooses
             each_once = panel if counts is None else panel[counts > 0]
             self.__dict__.update(chosen_for(self, each_once, init, record))
         options = self._options()

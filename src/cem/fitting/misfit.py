@@ -56,12 +56,13 @@ def warn_of_misfit(panel: Panel, statistics: SufficientStatistics, run: MixtureR
     shapes = shared_shapes(panel, statistics, run)
     bad = {name: shape for name, shape in shapes.items() if shape >= LEAST_SHAPE}
     if bad and len(bad) >= _LEAST_SHARE * len(shapes):
-        worst = max(bad, key=lambda name: bad[name])
+        names = sorted(bad, key=lambda name: -bad[name])
+        worst = names[0]
         basis = statistics.bases[statistics.channels.index(worst)]
         warn(
-            f"the basis cannot follow channel{'s' * (len(bad) > 1)} {listed(sorted(bad, key=lambda n: -bad[n]))}: what "
-            f"{basis!r} leaves of {worst!r} has a shape that units share, of {bad[worst]:.2g} standard deviations of the "
-            "noise. Links take it for evidence, and predictions get worse; take a richer basis, basis='auto' or "
+            f"the basis cannot follow channel{'s' * (len(bad) > 1)} {listed(names)}: what {basis!r} leaves of "
+            f"{worst!r} has a shape that units share, of {bad[worst]:.2g} standard deviations of the noise. Links "
+            "take it for evidence, and predictions get worse; take a richer basis, basis='auto' or "
             "cem.selection.choose_basis, or linking_rank=0",
             BasisMisfitWarning,
         )

@@ -361,8 +361,8 @@ class RemainingLife:
         panel : Panel
             The training units.
         estimator : FailureModeEM, optional
-            Fitted from scratch without each fold. Default: a warm start from this model's parameters for each fold,
-            which is faster.
+            Fitted from scratch without each fold; with ``basis="auto"`` each fold chooses again. Default: a warm start
+            from this model's parameters for each fold, with its bases, which is faster.
         options
             ages, n_folds, correct, tempers, degrees, random_state, n_jobs, progress: as for
             `cem.calibration.calibrate`.

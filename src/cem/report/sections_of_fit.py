@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cem.errors import OptionError
-from cem.errors.names import counted
 from cem.errors.display import escaped
-from cem.errors.names import listed
+from cem.errors.names import counted, listed
 from cem.metrics.agreement import short_odds
 from cem.panel.text import described
 from cem.plot.calibration import CalibrationDisplay
@@ -226,9 +225,8 @@ def starts(model: FailureModeModel, pictures: Pictures) -> Section:
         body += paragraph(f"The best start {ended}{passes}.")
     if "basis_choice" in record:
         chosen = record["basis_choice"]
-        body += paragraph(
-            f"Of {counted(len(chosen['candidates']), 'candidate')} this basis was taken: {chosen['reason']}"
-        )
+        n_candidates = counted(len(chosen["candidates"]), "candidate")
+        body += paragraph(f"Of {n_candidates} this basis was taken: {chosen['reason']}")
         body += _cut(model.summary().frames["bases"], "candidates")
     if not found:
         return Section("starts", "Starts and convergence", body + missing("The model has no record of its starts."))

@@ -167,7 +167,8 @@ def automatic_basis(given: Mapping[str, Any], panel: Panel) -> BasisChoice:
     panel : Panel
         The training units, each once.
     """
-    return _chosen(given, panel, processes=(given["process"],), n_jobs=given["n_jobs"])
+    kept = None if _is_automatic_process(given["process"]) else given["process"]  # chosen for the basis that is taken
+    return _chosen(given, panel, processes=(kept,), n_jobs=given["n_jobs"])
 
 
 def _chosen(
@@ -188,6 +189,7 @@ def _chosen(
     progress: Step | None = None,
 ) -> BasisChoice:
     """The choice, with an estimator that is not fitted; arguments as for `choose_basis`."""
+    given = {**given, "process": None if _is_automatic_process(given["process"]) else given["process"]}
     axis = given["time_axis"]
     to_failure = axis == "to_failure"
     n_jobs = _threads(n_jobs)
@@ -221,6 +223,7 @@ def _chosen(
         "uncertainty": None,
         "n_jobs": 1,
         "verbose": 0,
+        "gross_errors": "keep" if given["gross_errors"] == "warn" else given["gross_errors"],
         "n_init": min(given["n_init"], _MOST_STARTS) if isinstance(given["n_init"], int) else given["n_init"],
     }
     known: dict[int, tuple[Options, Losses]] = {}
@@ -304,6 +307,11 @@ def _processes(given: Mapping[str, Any]) -> tuple[Any, ...]:
     if given["time_axis"] != "forward" or any(given[name] for name in excluded):
         return (given["process"],)
     return (None, *_PROCESSES)
+
+
+def _is_automatic_process(process: object) -> bool:
+    """Whether a fit is to choose how units wander, in some channel."""
+    return "auto" in process.values() if isinstance(process, Mapping) else process == "auto"
 
 
 def _threads(n_jobs: int) -> int:
