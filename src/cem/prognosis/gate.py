@@ -39,7 +39,7 @@ EPSILON = 1e-6
 
 _BOX = 8.0
 """Standard deviations of a new unit's reading beyond which it is not one of the channel."""
-_STRANGE = 4.0
+_STRANGE = 3.5
 """Normal score of a fit beyond which it is unlike that of training units."""
 _TIMES_OF_BOX = 200
 _LONGEST_LIFE = 0.9999
