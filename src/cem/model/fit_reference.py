@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,22 +103,27 @@ class FitReference:
         by_mode = [_knots(own) if len(own := z[modes == k]) >= _LEAST else every for k in range(model.n_modes)]
         return cls(np.array(SCORES), np.stack(by_mode))
 
-    def tails(self, z: FloatArray, modes: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
-        """Normal scores of z and their two-sided tail probabilities.
+    @cached_property
+    def _pieces(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The maps as a first value, and hinges: knots (K, 1 + C, m − 1) and the slope that each adds."""
+        slopes = np.diff(self.scores) / np.diff(self.knots, axis=-1)
+        added = np.diff(slopes, axis=-1)
+        return slopes[..., 0], self.knots[..., 1:-1], added
 
-        Parameters
-        ----------
-        z : ndarray of shape (L, n)
-            All channels together for n = 1, else of each channel; NaN stays NaN.
-        modes : ndarray of shape (L,)
-            Modes of the units.
-        """
-        knots = self.knots[modes][:, :1] if z.shape[1] == 1 else self.knots[modes][:, 1:]
-        piece = np.clip((knots <= z[..., None]).sum(axis=-1) - 1, 0, len(self.scores) - 2)
-        low, high = (np.take_along_axis(knots, (piece + i)[..., None], axis=-1)[..., 0] for i in (0, 1))
-        first, last = self.scores[piece], self.scores[piece + 1]
-        scores = first + (z - low) * (last - first) / (high - low)
-        return scores, 2.0 * normal_cdf(-np.abs(scores))
+    def _scored(self, z: FloatArray, first: FloatArray, slope: FloatArray, knots: FloatArray, added: FloatArray) -> FloatArray:
+        beyond = np.maximum(z[..., None] - knots, 0.0)
+        found: FloatArray = self.scores[0] + slope * (z - first) + (added * beyond).sum(axis=-1)
+        return found
+
+    def channel_scores(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
+        """Normal scores of each channel's z, (L, C), for units of these modes, (L,); NaN stays NaN."""
+        slope, knots, added = (part[modes, 1:] for part in self._pieces)
+        return self._scored(z, self.knots[modes, 1:, 0], slope, knots, added)
+
+    def scores_of_units(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
+        """The same of z of all channels together, (L,)."""
+        slope, knots, added = (part[modes, 0] for part in self._pieces)
+        return self._scored(z, self.knots[modes, 0, 0], slope, knots, added)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the reference as JSON can hold it."""

@@ -130,7 +130,7 @@ class LifeEvidence:
     def averaged(
         self, masses: FloatArray, fits: UnitFits | None, weights: FloatArray, ages: FloatArray, grid: FloatArray
     ) -> FloatArray:
-        """Masses (L, G, n) of which those of flagged units are averaged with those of their ages alone."""
+        """Masses (L, G, n) of which those of units that fit nothing are averaged with those of their ages alone."""
         if self.gate is None or fits is None:
             return masses
         return self.gate.averaged(masses, fits.averaged, weights, ages, grid)
