@@ -110,7 +110,9 @@ class FitReference:
         added = np.diff(slopes, axis=-1)
         return slopes[..., 0], self.knots[..., 1:-1], added
 
-    def _scored(self, z: FloatArray, first: FloatArray, slope: FloatArray, knots: FloatArray, added: FloatArray) -> FloatArray:
+    def _scored(
+        self, z: FloatArray, first: FloatArray, slope: FloatArray, knots: FloatArray, added: FloatArray
+    ) -> FloatArray:
         beyond = np.maximum(z[..., None] - knots, 0.0)
         found: FloatArray = self.scores[0] + slope * (z - first) + (added * beyond).sum(axis=-1)
         return found
@@ -242,9 +244,7 @@ def _scores_of(model: FailureModeModel, panel: Panel, lives: FloatArray) -> tupl
         matrices = [basis.shift_matrix(left) for basis in different]
         moves = [matrices[i] for i in of_channel]
     else:
-        moves = [
-            shifted_columns(*own, left) for own in zip(shifted.bases, plan.random, plan.fixed, strict=True)
-        ]
+        moves = [shifted_columns(*own, left) for own in zip(shifted.bases, plan.random, plan.fixed, strict=True)]
     triangles, projections, norms, _ = anchored.packed(np.ones(panel.n_channels))
     together = np.concatenate([own.reshape(len(left), -1) for own in moves], axis=1)
     misfits = ChannelMisfits(shifted.user_parameters())(triangles, projections, norms, together, modes)

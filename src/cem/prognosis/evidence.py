@@ -137,11 +137,15 @@ class LifeEvidence:
 
     def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
         """Candidates common to units of these ages, shape (G,), long enough for all of them; `n_points` if given."""
-        return remaining_life_grid(self.lifetimes, self.known_ages(ages), n_points or self.n_points, probability=self._reach)
+        return remaining_life_grid(
+            self.lifetimes, self.known_ages(ages), n_points or self.n_points, probability=self._reach
+        )
 
     def grids(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
         """Candidates of each unit's own, shape (L, G); `n_points` of them if given."""
-        return remaining_life_grids(self.lifetimes, self.known_ages(ages), n_points or self.n_points, probability=self._reach)
+        return remaining_life_grids(
+            self.lifetimes, self.known_ages(ages), n_points or self.n_points, probability=self._reach
+        )
 
     @property
     def _reach(self) -> float:
