@@ -5,9 +5,9 @@ probable mode. Q, the quadratic form of (11), is chi-square with n degrees of fr
 
     z = ((Q / n)^(1/3) − 1 + 2 / 9n) / (2 / 9n)^(1/2)
 
-is nearly N(0, 1) (Wilson and Hilferty). Models are not true. So quantiles of z over training units, by mode and channel,
-map z to a normal score: piecewise linear, beyond the outermost quantiles as in the outermost piece, and nowhere steeper
-than 1, so that few training units do not make a unit look stranger than the model says.
+is nearly N(0, 1) (Wilson and Hilferty). Models are not true. So quantiles of z over training units, by mode and
+channel, map z to a normal score. The map is piecewise linear, beyond the outermost quantiles as in the outermost piece.
+It is nowhere steeper than 1, so that few training units do not make a unit look stranger than the model says.
 """
 
 from __future__ import annotations

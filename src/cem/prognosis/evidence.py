@@ -153,7 +153,7 @@ class LifeEvidence:
         return 0.999 if self.lifetimes.loadings is None else 0.9999
 
     def of_panel(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None, UnitFits | None]:
-        """The terms of (18) that depend on the readings, see `RemainingLife.evidence`; and the units' fits by the gate."""
+        """The terms of (18) that depend on the readings, see `RemainingLife.evidence`; and how the units fit."""
         model = self.shifted_model
         read = model.with_own_channels(panel)
         panel = adjusted_panel(model, read)

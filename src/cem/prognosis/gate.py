@@ -175,17 +175,17 @@ class Gate:
                 norms * worth,
             )  # fmt: skip
         # One unit for each unit and channel, which has the readings of this channel alone.
-        logs, _ = self.alone.in_kernel(
-            *(np.repeat(array, n_channels, axis=0) for array in arrays),
-            (self._one_each * (counts * worth)[:, None]).reshape(-1, n_channels),
-            replace(shifts, rows=np.repeat(shifts.rows, n_channels, axis=0)) if len(shifts.rows) > 1 else shifts,
-        )
+        R, w, rss = (np.repeat(array, n_channels, axis=0) for array in arrays)
+        alone = (self._one_each * (counts * worth)[:, None]).reshape(-1, n_channels)
+        by_unit = len(shifts.rows) > 1
+        each = replace(shifts, rows=np.repeat(shifts.rows, n_channels, axis=0)) if by_unit else shifts
+        logs, _ = self.alone.in_kernel(R, w, rss, alone, each)
         logs = logs.reshape(n_units, n_channels, *logs.shape[1:])[..., : shifts.n_grid]
         places = np.repeat(shifts.starts, self._squares) + self._each
 
         def moved(some: NDArray[np.intp], at: NDArray[np.intp]) -> FloatArray:
             rows = np.zeros((len(some), shifts.n_rows))
-            rows[:, shifts.places] = shifts.rows[some if len(shifts.rows) > 1 else 0, :, at]
+            rows[:, shifts.places] = shifts.rows[some if by_unit else 0, :, at]
             return rows[:, places]
 
         return self._decided(triangles, projections, norms, counts, logs, moved)

@@ -244,7 +244,8 @@ class RunningLife:
         if gate is None:
             return self._before_average(arrays, age)
         assert self._coarse is not None
-        verdict = self._verdict = gate.judged_by_kernel(*(array[None] for array in arrays), self._coarse)
+        R, w, rss, n = (array[None] for array in arrays)
+        verdict = self._verdict = gate.judged_by_kernel(R, w, rss, n, self._coarse)
         left_out = verdict.left_out[0]
         if left_out.any():
             arrays = (*arrays[:2], np.where(left_out, 0.0, self._norms), np.where(left_out, 0.0, self._counts))
@@ -252,7 +253,9 @@ class RunningLife:
         if not (verdict.unlike[0] or self._age > gate.oldest):
             return masses
         weights = np.exp(self._log_weights)
-        return gate.averaged(masses[None], np.ones(1, dtype=np.bool_), weights, np.array([age]), self._grid)[0]
+        flagged = np.ones(1, dtype=np.bool_)
+        averaged: FloatArray = gate.averaged(masses[None], flagged, weights, np.array([age]), self._grid)[0]
+        return averaged
 
     def _before_average(self, arrays: tuple[FloatArray, ...], age: float) -> FloatArray:
         """(18) from R, w, rss and n, (G, K)."""
