@@ -521,8 +521,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         if self.time_axis == "to_failure":
             from cem.model.fit_reference import with_reference
 
-            fitted: FailureModeModel = self.model_
-            self.model_ = with_reference(fitted, given)
+            self.model_ = with_reference(self.__dict__["model_"], given)
         self._counts = counts
         if self.__dict__["uncertainty"] is not None:
             from cem.fitting.uncertain import with_own_uncertainty
