@@ -11,7 +11,8 @@ from cem.cli.conditions import add_at, conditions_at
 from cem.cli.files import check_writable, read_for_scoring, read_model, was_read, write_table
 from cem.cli.forms import add_forms, check_forms, is_written
 from cem.cli.options import add_model, add_output, add_table, positive, share
-from cem.errors import ConditionalMeanWarning, NoSkillWarning, OptionError
+from cem.errors import ConditionalMeanWarning, NoSkillWarning, OptionError, SuspectDataWarning
+from cem.errors.names import listed
 from cem.errors.warning import warn
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _TEXT = (
 
 _CONDITION = "means are those of the lives that end within the horizon; p_never is the probability of no end (or --cap)"
 _SHOWN_NEVER = 1e-6
+_FLAGS = "flags"
 
 
 def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
@@ -166,6 +168,8 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
 
     if is_written(options, terminal, _columns(header, rows), document, output=options.output):
         return
+    if header[-1] == _FLAGS and not any(row[-1] for row in rows):  # a column without a word
+        header, rows = header[:-1], [row[:-1] for row in rows]
     shown = [[_shown(value) for value in row] for row in rows]
     unit = f" in {model.time_unit}" if model.time_unit else ""
     title = f"remaining life{unit} of {len(rows)} units under {options.model.name}"
@@ -206,6 +210,7 @@ def _predicted(
                 NoSkillWarning,
             )
         law: RemainingLifeLaw = prognosis.predict(panel)
+        _warn_of_flags(law)
     else:
         life = threshold_life(options, model)
         law = crossing = life.predict(panel)
@@ -223,14 +228,30 @@ def _predicted(
     columns += list(law.failure_probability(options.within).T)
     header += ["mode", "p_mode"]
     best = chances.argmax(axis=1)
+    strange: list[list[Any]] = [[] for _ in panel.units]
+    if law.fit is not None:
+        header.append(_FLAGS)
+        strange = [["; ".join(own)] for own in law.flags]
     rows = [
         [
             unit, float(age), *(float(column[i]) if math.isfinite(column[i]) else None for column in columns),
-            model.mode_labels[best[i]], float(chances[i, best[i]]),
+            model.mode_labels[best[i]], float(chances[i, best[i]]), *strange[i],
         ]
         for i, (unit, age) in enumerate(zip(panel.units, ages, strict=True))
     ]  # fmt: skip
     return header, rows, direction, held
+
+
+def _warn_of_flags(law: RemainingLifeLaw) -> None:
+    """Name the units that no training unit resembles, and those of which something was left out, once."""
+    flagged = [(unit, own) for unit, own in zip(law.units, law.flags, strict=True) if own]
+    if flagged:
+        unit, own = flagged[0]
+        warn(
+            f"{len(flagged)} of {law.n_units} units are not like those in training: {listed([u for u, _ in flagged])} "
+            f"(unit {unit!r}: {', '.join(own)}); column {_FLAGS!r} says why. Check their sensors and their clock",
+            SuspectDataWarning,
+        )
 
 
 def _may_last(header: list[str], rows: list[list[Any]]) -> bool:
@@ -256,7 +277,7 @@ def _columns(header: list[str], rows: list[list[Any]]) -> dict[str, list[Any]]:
     """The table by columns, with infinite lives as numbers and modes as texts."""
     columns = {name: [row[j] for row in rows] for j, name in enumerate(header)}
     for name, cells in columns.items():
-        if name == "mode":
+        if name in ("mode", _FLAGS):
             columns[name] = [str(cell) for cell in cells]
         elif name != "unit":
             columns[name] = [math.inf if cell is None else cell for cell in cells]

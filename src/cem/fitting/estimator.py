@@ -546,7 +546,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         if self.time_axis == "to_failure":
             from cem.model.fit_reference import with_reference
 
-            self.model_ = with_reference(self.model_, given)
+            self.model_ = with_reference(self.__dict__["model_"], given)
         self._counts = counts
         if self.gross_errors == "warn" and options.max_iter:
             from cem.fitting.gross_errors import warn_of_gross_errors

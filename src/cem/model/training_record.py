@@ -6,6 +6,7 @@ absent, because earlier releases and models built by hand have fewer. Unknown ke
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -328,7 +329,7 @@ def _fit_reference(value: Any, shape: _Shape) -> None:
 
 def _ascending(value: Any, shape: _Shape) -> None:
     _numbers(value, shape)
-    if len(value) < 2 or not all(low < high for low, high in zip(value, value[1:], strict=False)):
+    if len(value) < 2 or not all(low < high for low, high in itertools.pairwise(value)):
         raise _Unsound(value, "at least two ascending numbers")
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import PredictionError
 from cem.mixture.life_law import RemainingLifeLaw
+
+if TYPE_CHECKING:
+    from cem.mixture.unit_fits import UnitFits
 
 __all__ = ["CERTAINLY_CROSSED", "FirstPassage", "given_monotone"]
 

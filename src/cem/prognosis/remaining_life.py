@@ -63,8 +63,8 @@ class RemainingLife:
         Number of candidate remaining lives. More make the distribution finer and the prediction slower.
     gate : {"auto", "on"}, optional
         Leave out readings and channels that no training unit resembles, and flag units that none resembles; see `flags`
-        of the distribution. "auto", the default: if the model's fit recorded how well its own units are explained (since
-        0.9.0). "on": for any model; without such a record `fit` is NaN. None: every reading counts in full.
+        of the distribution. "auto", the default: if the model's fit recorded how well its own units are explained
+        (since 0.9.0). "on": for any model; without such a record `fit` is NaN. None: every reading counts in full.
 
     Raises
     ------
