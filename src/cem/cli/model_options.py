@@ -83,6 +83,13 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         help="to_failure: time counts back from the failure, for `cem rul` (default: forward)",
     )
     parser.add_argument(
+        "--gross-errors",
+        choices=("warn", "leave_out", "keep"),
+        default="warn",
+        help="readings far outside every mode, such as one ten times too large: take a quick look and warn, fit "
+        "without them, which takes two to four fits, or do not look (default: warn)",
+    )
+    parser.add_argument(
         "--init",
         choices=("mixed", "kmeans", "prototypes", "random", "tempered"),
         default="mixed",
@@ -127,6 +134,7 @@ def estimator_of(options: argparse.Namespace, panel: Panel, n_modes: int) -> Fai
         lifetimes=options.lifetimes,
         time_axis=options.time_axis,
         process=_process(options),
+        gross_errors=options.gross_errors,
         n_jobs=options.jobs,
         random_state=options.seed,
         **chosen,

@@ -58,6 +58,7 @@ _ARGUMENTS = {
 _SAME = (
     *("covariance", "level", "lifetimes", "linking_penalty", "linking_rank", "max_iter", "noise", "shrinkage"),
     *("time_axis", "uncertainty", "failure_time", "last_row_is_failure", "running", "until_failure"),
+    "gross_errors",
 )
 
 STANDARD_INPUT = STANDARD_OUTPUT = "-"  # never equal to a Path, so ./- is still a file

@@ -209,6 +209,10 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
         facts["uncertainty"] = said
     if training.get("left_out_channels"):
         facts["channels left out"] = ", ".join(training["left_out_channels"])
+    counts = training.get("gross_errors")
+    if counts is not None:
+        by_channel = ", ".join(f"{name} {n}" for name, n in counts.items())
+        facts["gross errors left out"] = f"{sum(counts.values())}{f' ({by_channel})' if counts else ''}"
     return facts
 
 

@@ -232,6 +232,12 @@ def _functions_by_channel(value: Any, shape: _Shape) -> None:
     _entries(value, dict.fromkeys(value, _positions), shape)
 
 
+def _counts_by_channel(value: Any, shape: _Shape) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise _Unsound(value, "an object by name of channel")
+    _entries(value, dict.fromkeys(value, _count), shape)
+
+
 def _positions(value: Any, shape: _Shape) -> None:
     _each(value, _count, shape)
 
@@ -528,9 +534,10 @@ _RECORD: dict[str, _Check] = {
     "random_columns": _functions_by_channel,  # since 0.6.0, like the next one
     "common_columns": _functions_by_channel,
     "n_distinct_units": _count,  # since 0.7.0
-    "fit_reference": _fit_reference,  # since 0.9.0, like the next two
+    "fit_reference": _fit_reference,  # since 0.9.0, like the next three
     "gate": _gate,
     "basis_choice": _basis_choice,
+    "gross_errors": _counts_by_channel,
 }
 
 
