@@ -115,7 +115,8 @@ def row_of(damage: str, tallies: list[Tally], clean: float) -> dict[str, Any]:
 
 def rows_of(given: list[tuple[cem.RemainingLife, list[Panel], list[np.ndarray]]]) -> list[dict[str, Any]]:
     """The table."""
-    names = ["nothing", *DAMAGES, *(f"ages + {later:,.0f}" for later in LATER)]
+    later_ages = LATER if given[0][0].gate else ()  # without a gate ages far beyond training are refused
+    names = ["nothing", *DAMAGES, *(f"ages + {later:,.0f}" for later in later_ages)]
     tallies = {name: [Tally() for _ in SENSORS if name in DAMAGES] or [Tally()] for name in names}
     narrower = dict.fromkeys(LATER, 0)
     for fold, (prognosis, cuts, left) in enumerate(given):
@@ -131,14 +132,14 @@ def rows_of(given: list[tuple[cem.RemainingLife, list[Panel], list[np.ndarray]]]
             ages = cut.times[np.asarray(cut.offsets[1:]) - 1]
             at_oldest = cut._replace(times=cut.times + np.repeat(np.maximum(oldest - ages, 0.0), np.diff(cut.offsets)))
             low, high = prognosis.predict(at_oldest).interval(LEVEL)
-            for later in LATER:
+            for later in later_ages:
                 law = prognosis.predict(cut._replace(times=cut.times + later))
                 tallies[f"ages + {later:,.0f}"][0].add(law, truth)
                 ends = law.interval(LEVEL)
                 narrower[later] += int(np.count_nonzero(ends[1] - ends[0] < (high - low) * (1 - 1e-9)))
     clean = tallies["nothing"][0].figures()["rmse"]
     rows = [row_of(name, tallies[name], clean) for name in names]
-    for row, later in zip(rows[-len(LATER) :], LATER, strict=True):
+    for row, later in zip(rows[1 + len(DAMAGES) :], later_ages, strict=True):
         row["narrower_than_at_the_oldest_age"] = narrower[later]
     return rows
 

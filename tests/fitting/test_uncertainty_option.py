@@ -70,17 +70,10 @@ def test_uncertainty_of_an_earlier_fit_is_taken(panel):
 
 def test_a_refusal_names_the_option_that_was_given(panel):
     """A user would look for an argument `method` or `kind` of the estimator, and there is none."""
-    lives = cem.Panel.from_arrays(**{**panel.to_arrays(), "failure_times": np.full(60, 7.0)})
     for options, fleet, weights, words in (
         ({"uncertainty": "information"}, panel[:8], None, "Take uncertainty='bootstrap'"),
         ({"uncertainty": "information", "max_iter": 1}, panel, None, r"raise max_iter\. |Take uncertainty='bootstrap'"),
         ({"uncertainty": "bootstrap"}, panel, [2] + [1] * 59, "uncertainty='information'"),
-        (
-            {"uncertainty": "bootstrap", "time_axis": "to_failure"},
-            lives,
-            None,
-            "not linked to the channels.*with_uncertainty",
-        ),
     ):
         with pytest.raises(UncertaintyError, match=words) as refused:
             estimator(**options).fit(fleet, sample_weight=weights)
@@ -106,34 +99,48 @@ def test_a_fit_whose_uncertainty_is_refused_after_the_search_is_kept(panel):
 
 
 def test_a_bootstrap_that_cannot_be_drawn_is_refused_before_the_search_with_its_reason(panel, monkeypatch):
-    """An hour's search would end in a refusal, for units that still run in a fleet of which all have failed."""
+    """An hour's search would end in a refusal."""
     monkeypatch.setattr(cem.FailureModeEM, "_keep", lambda *_: pytest.fail("the search was run"))
-    lives = np.linspace(6.5, 8.0, 60)
-    failed, some = (
-        cem.Panel.from_arrays(**{**panel.to_arrays(), "failure_times": times})
-        for times in (lives, np.where(np.arange(60) < 5, np.nan, lives))
-    )
-    aged = {"time_axis": "to_failure", "covariance": "full"}
-    for options, fleet, weights, words in (
-        (aged, failed, None, "linking_rank=1 or more"),
-        ({**aged, "linking_rank": 1, "lifetimes": "weibull"}, failed, None, "lifetimes='linked'"),
-        ({**aged, "linking_rank": 1}, some, None, "units that still run were read for the last time"),
-        ({}, panel, [2] + [1] * 59, "by sample_weight"),
-    ):
-        em = cem.FailureModeEM(2, basis=cem.Constant(), uncertainty="bootstrap", **options)
-        with pytest.raises(UncertaintyError, match=words) as refused:
-            em.fit(fleet, sample_weight=weights)
-        assert ("running" in str(refused.value)) is False
-        assert ("with_uncertainty" in str(refused.value)) == (weights is None)
+    with pytest.raises(UncertaintyError, match="by sample_weight"):
+        estimator(uncertainty="bootstrap").fit(panel, sample_weight=[2] + [1] * 59)
 
 
-def test_the_two_steps_that_a_refusal_names_give_the_model():
-    """A user would be sent to a way that is refused as well."""
+def aged(n_units: int, running: int) -> cem.Panel:
+    """Units that wear out, of which some still run."""
     rng = np.random.default_rng(0)
-    lives = np.exp(3.0 + 0.2 * rng.standard_normal(30))
+    lives = np.exp(3.0 + 0.2 * rng.standard_normal(n_units))
     times = [np.linspace(0.1, 0.9, 6) * life for life in lives]
     values = [(life - t)[:, None] / life + rng.normal(0.0, 0.1, (6, 1)) for t, life in zip(times, lives, strict=True)]
-    fleet = cem.Panel.from_arrays(times, values, failure_times=lives)
+    ended = np.where(np.arange(n_units) < running, np.nan, lives)
+    return cem.Panel.from_arrays(times, values, failure_times=ended)
+
+
+@pytest.mark.parametrize(("running", "rank"), [(0, 0), (4, 0), (4, 1)], ids=["unlinked", "running", "linked, running"])
+def test_lives_of_few_units_are_less_sure_with_the_option(tmp_path, running, rank):
+    """Ten failures do not tell a law of lifetimes; batch, streaming and a file must all know it."""
+    fleet = aged(10 + running, running)
+    options = {"basis": cem.Polynomial(1), "time_axis": "to_failure", "random_state": 0}
+    if rank:
+        options |= {"linking_rank": rank, "covariance": "full", "linking_penalty": 5.0}
+    plain = cem.RemainingLife(cem.FailureModeEM(1, **options).fit(fleet).model_)
+    em = cem.FailureModeEM(1, uncertainty="bootstrap", **options).fit(fleet)
+    assert em.model_.uncertainty["method"] == "bootstrap"
+    prognosis, young = cem.RemainingLife(em.model_), fleet.until(10.0)
+    law = prognosis.predict(young)
+    width, known = (np.mean(np.diff(one.interval(0.9), axis=0)) for one in (law, plain.predict(young)))
+    assert width > 1.05 * known
+    unit = prognosis.unit()
+    for t, x in zip(young[2].times, young[2].values, strict=True):
+        unit.update(float(t), x)
+    np.testing.assert_allclose(unit.distribution().interval(0.9), law[2].interval(0.9), rtol=1e-3)  # grids differ
+    prognosis.save(tmp_path / "lives.cem")
+    again = cem.RemainingLife.load(tmp_path / "lives.cem").predict(young)
+    np.testing.assert_allclose(again.interval(0.9), law.interval(0.9), rtol=1e-12)
+
+
+def test_two_steps_give_the_same_kind_of_model():
+    """A user of an earlier fit would need another search."""
+    fleet = aged(30, 0)
     em = cem.FailureModeEM(1, basis=cem.Polynomial(1), time_axis="to_failure").fit(fleet)
     model = em.model_.with_uncertainty(em.uncertainty(fleet, "bootstrap", n_replicates=10))
     assert model.uncertainty["method"] == "bootstrap"

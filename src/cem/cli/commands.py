@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cem import __version__
+from cem.cli.calibrate import add_parser as add_calibrate
 from cem.cli.choose import add_parser as add_choose
 from cem.cli.conditions import (
     add_conditions,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 DONE, AT_FAULT, INTERRUPTED = 0, 1, 130  # argparse exits with 2
+_LEFT_OUT, _MOST_LEFT_OUT = ("unit", "time", "channel", "value"), 20
 _EPILOG = "exit codes: 0 success, 1 data, option or file at fault, 2 wrong command line, 130 interrupted"
 
 
@@ -153,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     add_forms(score, "unit")
 
     add_choose(commands, epilog=_EPILOG)
+    add_calibrate(commands, epilog=_EPILOG)
     add_rul(commands, epilog=_EPILOG)
     add_report(commands, epilog=_EPILOG)
     add_plot(commands, epilog=_EPILOG)
@@ -263,6 +266,12 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
         "probability": em.responsibilities_.max(axis=1).tolist(),
     }
 
+    left_out: dict[str, Any] = {}
+    if options.gross_errors == "leave_out":
+        found = em.left_out_readings_
+        rows = zip(found.units, found.times.tolist(), found.channels, found.values.tolist(), strict=True)
+        left_out["left_out_readings"] = [dict(zip(_LEFT_OUT, row, strict=True)) for row in rows]
+
     def document() -> dict[str, Any]:
         return _description(model) | {
             "file": str(options.file),
@@ -272,12 +281,18 @@ def _fit(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> N
                 {"unit": unit, "mode": model.mode_labels[k], "probability": float(row[k])}
                 for unit, k, row in zip(panel.units, best, em.responsibilities_, strict=True)
             ],
+            **left_out,
             "warnings": noted,
         }
 
     if is_written(options, terminal, table, document):
         return
     _show_model(terminal, model)
+    if left_out.get("left_out_readings"):
+        shown = [[str(value) for value in row.values()] for row in left_out["left_out_readings"][:_MOST_LEFT_OUT]]
+        n = len(left_out["left_out_readings"])
+        first = f", the first {_MOST_LEFT_OUT}; --json has all" if n > _MOST_LEFT_OUT else ""
+        terminal.table(f"gross errors left out: {n:,}{first}", _LEFT_OUT, shown)
     if isinstance(options.output, Path):
         terminal.done(f"written: {escaped(options.output)}")
 
@@ -364,8 +379,15 @@ def _description(model: FailureModeModel) -> dict[str, Any]:
         "time_axis": model.time_axis,
         **described_conditions(model),
         "training": dict(model.training),
+        **_processes(model),
         **_conditions(model),
     }
+
+
+def _processes(model: FailureModeModel) -> dict[str, Any]:
+    """How units wander about their curves, by channel, if they do."""
+    own = {name: {"kind": x.kind, "ratio": x.ratio, "rate": x.rate} for name, x in model.process_.items()}
+    return {"processes": own} if own else {}
 
 
 def _conditions(model: FailureModeModel) -> dict[str, Any]:

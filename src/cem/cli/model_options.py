@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import estimator_options, with_random_degree
-from cem.cli.options import AUTOMATIC, BASES, add_ends, basis_choice, count, names, positive
+from cem.cli.options import AUTOMATIC, BASES, add_ends, basis_choice, count, names, positive, process_choice
 from cem.errors import OptionError
 
 if TYPE_CHECKING:
@@ -32,6 +32,14 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         metavar="[CHANNEL=]BASIS",
         help=f"functions of time for the curves of all channels, or of one: {BASES} (default: polynomial:2); may be "
         f"repeated. {AUTOMATIC}: chosen on units that are left out, as by `cem choose --what basis`",
+    )
+    parser.add_argument(
+        "--process",
+        type=process_choice,
+        action="append",
+        metavar="[CHANNEL=]KIND",
+        help="how units wander about their curves in all channels, or in one: wiener, integrated (smooth), ou (returns), "
+        "none, or auto, one of these where it predicts units that are left out better (default: none); may be repeated",
     )
     parser.add_argument(
         "--covariance",
@@ -73,6 +81,13 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         choices=("forward", "to_failure"),
         default="forward",
         help="to_failure: time counts back from the failure, for `cem rul` (default: forward)",
+    )
+    parser.add_argument(
+        "--gross-errors",
+        choices=("warn", "leave_out", "keep"),
+        default="warn",
+        help="readings far outside every mode, such as one ten times too large: take a quick look and warn, fit "
+        "without them, which takes two to four fits, or do not look (default: warn)",
     )
     parser.add_argument(
         "--init",
@@ -118,7 +133,15 @@ def estimator_of(options: argparse.Namespace, panel: Panel, n_modes: int) -> Fai
         linking_penalty=options.linking_penalty,
         lifetimes=options.lifetimes,
         time_axis=options.time_axis,
+        process=_process(options),
+        gross_errors=options.gross_errors,
         n_jobs=options.jobs,
         random_state=options.seed,
         **chosen,
     )
+
+
+def _process(options: argparse.Namespace) -> Any:
+    """`FailureModeEM.process`: of all channels, or by channel."""
+    given = dict(options.process or [])
+    return given if any(given) else given.get(None)

@@ -35,6 +35,7 @@ __all__ = [
     "in_words_of_the_command",
     "names",
     "positive",
+    "process_choice",
     "readable",
     "seed",
     "share",
@@ -57,6 +58,7 @@ _ARGUMENTS = {
 _SAME = (
     *("covariance", "level", "lifetimes", "linking_penalty", "linking_rank", "max_iter", "noise", "shrinkage"),
     *("time_axis", "uncertainty", "failure_time", "last_row_is_failure", "running", "until_failure"),
+    "gross_errors",
 )
 
 STANDARD_INPUT = STANDARD_OUTPUT = "-"  # never equal to a Path, so ./- is still a file
@@ -302,6 +304,16 @@ def basis_choice(text: str) -> tuple[str | None, Basis | Literal["auto"]]:
         return None, AUTOMATIC
     channel, equals, spec = text.rpartition("=")
     return (channel if equals else None), _basis(spec)
+
+
+def process_choice(text: str) -> tuple[str | None, str | None]:
+    """(channel or None for all, kind or None) of ``s2=wiener`` or ``auto``."""
+    from cem.process.channel_process import KINDS
+
+    channel, equals, kind = text.rpartition("=")
+    if kind not in (*KINDS, "auto", "none"):
+        raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(KINDS)}, auto and none")
+    return (channel if equals else None), (None if kind == "none" else kind)
 
 
 def function_choice(text: str) -> tuple[str, str]:

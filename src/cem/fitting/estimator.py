@@ -168,18 +168,19 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         None; ``FailureModeEM(**em.get_params())`` passes ``basis__degree`` and the like, which must agree with `basis`.
     uncertainty : {"information", "bootstrap"}, optional
         Give ``model_`` the uncertainty of its parameters (`FailureModeModel.with_uncertainty`): by the information of
-        the fit, or by 199 refits of fleets drawn from it, which also serve where units are few. A fit with
-        ``sample_weight`` has no bootstrap; on the time to failure it needs linked lives, and all units failed. Default:
-        predictions take the parameters as known.
-    process : {"wiener", "integrated", "ou"} or mapping of channel to these, optional
+        the fit, or by 199 refits of fleets drawn from it, which also serve where units are few. On the time to failure,
+        where lives are not linked to the channels or units still run, fleets are drawn from the units with replacement.
+        A fit with ``sample_weight`` has no bootstrap. Default: predictions take the parameters as known.
+    process : {"wiener", "integrated", "ou", "auto"} or mapping of channel to these, optional
         A unit wanders about its own curve, and forecasts start from where it is (model.md, "A unit wanders about its
         curve"): as a Wiener process, as a smooth integrated one, or as an Ornstein-Uhlenbeck process, which returns.
-        The key None of a mapping stands for channels not named. How much units wander is chosen by the likelihood. Only
-        on the forward time axis, without covariates of readings, regimes and linked channels. Default: what a curve
-        leaves is white noise.
+        The key None of a mapping stands for channels not named. How much units wander is chosen by the likelihood.
+        "auto": one of these or none, by likelihood and forecasts of units that are left out; ``model_.summary()`` says
+        what was tried. Only on the forward time axis, without covariates of readings, regimes and linked channels.
+        Default: what a curve leaves is white noise.
     gross_errors : {"warn", "leave_out", "keep"}, default "warn"
         What to do with readings far outside every mode, such as one ten times too large. "warn" takes a quick look, and
-        a `GrossErrorsWarning` names the worst. "leave_out" fits without those that are more than 12 robust standard
+        a `GrossErrorsWarning` names the worst. "leave_out" fits without those that are more than 8 robust standard
         deviations from their unit's own curve, and repeats the fit until they are the same; it costs two to four fits.
         "keep" does not look.
 
@@ -317,7 +318,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         noise: Literal["own", "pooled"] = "own",
         membership: Any = None,
         uncertainty: Literal["information", "bootstrap"] | None = None,
-        process: ProcessKind | Mapping[str | None, ProcessKind | None] | None = None,
+        process: ProcessKind | Literal["auto"] | Mapping[str | None, ProcessKind | Literal["auto"] | None] | None = None,
         gross_errors: Literal["warn", "leave_out", "keep"] = "warn",
         **nested: Never,
     ) -> None:
@@ -513,7 +514,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         if self.__dict__["uncertainty"] is not None:
             from cem.fitting.uncertain import check_own_uncertainty
 
-            check_own_uncertainty(self, given, linked=options.linking_rank > 0, weights=counts is not None)
+            check_own_uncertainty(self, weights=counts is not None)
         if counts is not None:
             panel = with_copies(counts, given)
         if progress is None and self.verbose:
@@ -544,7 +545,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         if self.time_axis == "to_failure":
             from cem.model.fit_reference import with_reference
 
-            self.model_ = with_reference(self.model_, given)
+            self.model_ = with_reference(self.__dict__["model_"], given)
         self._counts = counts
         if self.gross_errors == "warn" and options.max_iter:
             from cem.fitting.gross_errors import warn_of_gross_errors

@@ -11,6 +11,7 @@ from cem.errors import NotFittedError
 from cem.errors.names import object_array
 
 if TYPE_CHECKING:
+    from cem.fitting.gross_errors import LeftOutReadings
     from cem.mixture.condition_records import ChannelRegimes
     from cem.model.model import FailureModeModel
     from cem.process.channel_process import ChannelProcess
@@ -28,6 +29,9 @@ def as_labels(labels: tuple[Any, ...]) -> NDArray[Any]:
 
 class FittedAttributes:
     """Base of `FailureModeEM`; NotFittedError before `fit`."""
+
+    if TYPE_CHECKING:
+        left_out_readings_: LeftOutReadings
 
     def _model(self) -> FailureModeModel:
         if "model_" not in self.__dict__:

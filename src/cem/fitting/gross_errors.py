@@ -1,8 +1,8 @@
 """Gross errors: readings far outside every mode, such as a lost decimal point, a zero or a flipped sign.
 
-A few of them move curves and inflate noise. With ``gross_errors="leave_out"`` a fit is repeated without the readings that
-are far from their unit's own curve, until it leaves out the same ones again. The first fit already lacks the worst:
-readings far from both neighbours on the same side. By default a quick look after the fit warns of them.
+A few of them move curves and inflate noise. With ``gross_errors="leave_out"`` a fit is repeated without the readings
+that are far from their unit's own curve, until it leaves out the same ones again. The first fit already lacks the
+worst: readings far from both neighbours on the same side. By default a quick look after the fit warns of them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cem.errors import GrossErrorsWarning
 from cem.errors.display import short_number
 from cem.errors.names import counted, object_array
 from cem.errors.warning import warn
+from cem.numerics.decimal_step import decimal_step
 from cem.panel.ragged import observed_readings, offsets_of_kept, taken
 
 if TYPE_CHECKING:
@@ -37,17 +38,18 @@ WARN, LEAVE_OUT, KEEP = "warn", "leave_out", "keep"
 CHOICES = (WARN, LEAVE_OUT, KEEP)
 
 _FAR = 8.0
-"""Robust standard deviations from the unit's curve, and from its neighbours, beyond which a reading is a gross error."""
+"""Robust standard deviations from the unit's curve, and from neighbours, beyond which a reading is a gross error."""
 _NEAR = 6.0
 """What the last fit left out comes back below this, so that no reading changes sides from fit to fit."""
 _QUANTILES, _OF_NORMAL = (0.9, 0.98), (1.6448536269514722, 2.3263478740408408)
 """Robust standard deviation: the larger of these quantiles of absolute deviations over those of the normal law, so that
 heavy tails raise it."""
 _MEDIAN_OF_NORMAL = 0.6744897501960817
-_MOST = 0.25
+_MOST = 1.0 / 3.0
 """Of a unit's readings of a channel. A channel that is off more often is broken there, which is another matter."""
 _MOST_ROUNDS, _MOST_STEPS = 10, 30
 _MOST_SUSPECTS, _FEWEST_OWN = 16, 9
+_SURE = 2.0  # the quick look does not know how heavy the tails are
 _MOST_NAMED = 5
 
 
@@ -131,14 +133,14 @@ class LeftOutReadings:
 def spikes(panel: Panel, scales: FloatArray | None = None) -> Mask:
     """Readings far from the medians of three before and of three after them, on the same side of both, (N, C).
 
-    Whatever the curve, such a reading is alone. The first and the last three of a unit are not looked at, nor are
-    channels whose changes have no scale.
+    Whatever the curve, such a reading is alone. The first and the last three of a unit are not looked at. A standard
+    deviation is at least the decimal step of the channel's readings.
 
     Parameters
     ----------
     panel : Panel
     scales : ndarray of shape (C,), optional
-        Least standard deviations of the channels' noise. Default: those of the channels' deviations in the panel.
+        Least standard deviations of the channels' noise; for panels too small to tell. Default: the panel's.
     """
     found = np.zeros(panel.values.shape, dtype=bool)
     unit = np.repeat(np.arange(panel.n_units), np.diff(panel.offsets))
@@ -152,8 +154,9 @@ def spikes(panel: Panel, scales: FloatArray | None = None) -> Mask:
         with np.errstate(over="ignore", invalid="ignore"):
             low, high = x[middle] - before, x[middle] - after
             least = np.where(low * high > 0, np.minimum(np.abs(low), np.abs(high)), 0.0)
-            scale = _scale(0.5 * (low + high))
-        scale = scale if scales is None else max(scale, float(scales[c]))
+            changes = np.abs(0.5 * (low + high))
+        few = 0.0 if scales is None else max(float(scales[c]), float(np.median(changes)) / _MEDIAN_OF_NORMAL)
+        scale = max(decimal_step(x), few or _scale(changes))
         if scale > 0:
             found[rows[middle[least > _FAR * scale]], c] = True
     return found
@@ -200,7 +203,7 @@ def warn_of_gross_errors(result: FitResult, panel: Panel) -> None:
         own = panel[[int(l)]]
         column = own._replace(channels=(name,), values=own.values[:, [own.channels.index(name)]], response=None)
         noise = float(np.sqrt(typical[c])) * float(statistics.coordinates.scales[c])
-        mask = spikes(column, np.array([noise]))[:, 0]
+        mask = spikes(column, np.array([_SURE * noise]))[:, 0]
         if 0 < mask.sum() <= max(1, _MOST * np.count_nonzero(~np.isnan(column.values))):
             found += [(int(l), int(c), int(row)) for row in np.flatnonzero(mask)]
     if not found:
@@ -213,9 +216,9 @@ def warn_of_gross_errors(result: FitResult, panel: Panel) -> None:
     others = f"; a quick look found {len(found):,} such readings" if len(found) > 1 else ""
     warn(
         f"channel {name!r} of unit {panel.units[l]!r} reads {short_number(float(x[row]))} at time "
-        f"{short_number(float(panel.times[start + row]))}, and between {low} and {high} before and after{others}. Gross "
-        "errors move curves and inflate noise: set them to NaN, or leave them out with gross_errors='leave_out'; "
-        "gross_errors='keep' says that they are right",
+        f"{short_number(float(panel.times[start + row]))}, and between {low} and {high} before and after{others}. "
+        "Gross errors move curves and inflate noise: set them to NaN, or leave them out with gross_errors='leave_out'; "
+        "gross_errors='keep' does not look",
         GrossErrorsWarning,
     )
 
@@ -240,7 +243,7 @@ def fit_leaving_out(em: FailureModeEM, panel: Panel, arguments: tuple[Any, ...])
     UncertaintyError or None
         As ``em._fit_to``.
     """
-    options = {"gross_errors": KEEP, "uncertainty": None}
+    options: dict[str, Any] = {"gross_errors": KEEP, "uncertainty": None}
     if not isinstance(em.random_state, (int, np.integer)):
         options["random_state"] = int(em._options().seed.generate_state(1)[0])  # one search for all of the fits
     said: list[warnings.WarningMessage] = []
@@ -263,7 +266,7 @@ def fit_leaving_out(em: FailureModeEM, panel: Panel, arguments: tuple[Any, ...])
     model = last.model_
     training = {**model.training, "gross_errors": left_out.counts}
     last.model_ = type(model)(**{**model._arguments(), "training": training})
-    last.left_out_readings_ = left_out
+    last.__dict__["left_out_readings_"] = left_out
     em.__dict__.update({**last.__dict__, **{name: em.__dict__[name] for name in options}})
     return refused
 
@@ -314,7 +317,7 @@ def _fitted_without(
         shown = "; ".join(f"{name!r} of unit {unit!r}" for unit, name in broken[:_MOST_NAMED])
         more = f" and {len(broken) - _MOST_NAMED:,} more" if len(broken) > _MOST_NAMED else ""
         warn(
-            f"more than a quarter of the readings of channel {shown}{more} are far from the unit's curve; they are left "
+            f"more than a third of the readings of channel {shown}{more} are far from the unit's curve; they are left "
             "in. If the sensor is broken there, set its readings to NaN",
             GrossErrorsWarning,
         )
@@ -394,9 +397,10 @@ def _distances(model: FailureModeModel, panel: Panel, left_out: Mask) -> FloatAr
 
 
 def _in_scales(deviations: FloatArray, left_out: Mask, offsets: NDArray[np.int64]) -> FloatArray:
-    """Deviations of a channel, (N,), over the larger of two robust standard deviations: the channel's, and the unit's own.
+    """Deviations of a channel, (N,), over the larger of the channel's and the unit's own robust standard deviation.
 
-    The former is of readings that are not left out. Neither is that of a mode: gross errors may have one of their own, in which they are nothing unusual. NaN become 0.
+    The former is of readings that are not left out. Neither is that of a mode: gross errors may have a mode of their
+    own, in which they are nothing unusual. NaN become 0.
     """
     seen = np.flatnonzero(~np.isnan(deviations))
     sizes = np.minimum(np.abs(deviations[seen]), 1e300)

@@ -179,39 +179,21 @@ def _as_of_a_fit(text: str, is_drawn: bool) -> str:
     return text.replace("method='bootstrap'", "uncertainty='bootstrap'" if is_drawn else _WITH_BOOTSTRAP)
 
 
-def check_own_uncertainty(em: FailureModeEM, panel: Panel, *, linked: bool, weights: bool) -> None:
-    """UncertaintyError before a fit, if it asks for a bootstrap of fleets that cannot be drawn.
+def check_own_uncertainty(em: FailureModeEM, *, weights: bool) -> None:
+    """UncertaintyError before a fit, if it asks for a bootstrap of copies of units.
 
     Parameters
     ----------
     em : FailureModeEM
         To be fitted.
-    panel : Panel
-        That it is to be fitted to.
-    linked : bool
-        Whether channels share factors.
     weights : bool
         Whether units count more than once, or not at all.
     """
-    if em.__dict__["uncertainty"] != "bootstrap":
-        return
-    if em.time_axis == "to_failure" and np.isnan(panel.failure_times).all():
-        return  # the fit refuses such a panel
-    lives = em.time_axis == "to_failure" and not (linked and em.lifetimes in ("auto", "linked"))
-    why = why_not_drawn(weights=weights, lives=lives, running=_some_run(em, panel))
-    if why:
-        raise _refused(why, weights=weights)
-
-
-def _some_run(em: FailureModeEM, panel: Panel) -> bool:
-    return em.time_axis == "to_failure" and bool(np.isnan(panel.failure_times).any())
-
-
-def _refused(why: str, *, weights: bool) -> UncertaintyError:
-    then = "" if weights else f", or a fit without this option, and then {_WITH_BOOTSTRAP}"
-    return UncertaintyError(
-        f"uncertainty='bootstrap' draws fleets from the fit, and {why}; take uncertainty='information'{then}"
-    )
+    if weights and em.__dict__["uncertainty"] == "bootstrap":
+        why = why_not_drawn(weights=True, lives=False, running=False)
+        raise UncertaintyError(
+            f"uncertainty='bootstrap' draws fleets from the fit, and {why}; take uncertainty='information'"
+        )
 
 
 def with_own_uncertainty(em: FailureModeEM, panel: Panel, seed: np.random.SeedSequence) -> FailureModeModel:
@@ -235,19 +217,20 @@ def with_own_uncertainty(em: FailureModeEM, panel: Panel, seed: np.random.SeedSe
     from cem.fitting.parameter_laws import by_bootstrap, by_information
 
     fitted = fitted_problem(em, panel)
-    lives = fitted.form.lifetimes is not None
-    why = why_not_drawn(weights=fitted.counts is not None, lives=lives, running=_some_run(em, panel))
+    lives, some_run = fitted.form.lifetimes is not None, bool(np.isnan(panel.failure_times).any())
+    why = why_not_drawn(weights=False, lives=lives, running=em.time_axis == "to_failure" and some_run)
     if em.__dict__["uncertainty"] == "information":
         try:
             return em.model_.with_uncertainty(by_information(em, fitted, robust=False))
         except UncertaintyError as error:
-            raise UncertaintyError(_as_of_a_fit(str(error), not why)) from None
-    if why:
-        raise _refused(why, weights=fitted.counts is not None)
+            is_drawn = fitted.counts is None
+            raise UncertaintyError(_as_of_a_fit(str(error), is_drawn)) from None
     own = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, _KEY))
-    known = by_bootstrap(em, fitted, n_replicates=_N_REPLICATES, kind="parametric", random_state=own)
+    # Fleets that cannot be drawn from the fit are drawn from its units.
+    kind: Literal["units", "parametric"] = "units" if why else "parametric"
+    known = by_bootstrap(em, fitted, n_replicates=_N_REPLICATES, kind=kind, random_state=own)
     spread = None
-    if fitted.form.plan is None and fitted.form.family is None:
+    if kind == "parametric" and fitted.form.plan is None and fitted.form.family is None:
         from cem.uncertainty.spread import calibrated_spread
 
         spread = calibrated_spread(

@@ -61,7 +61,7 @@ class UnitFits:
         known = [part for part in parts if part is not None]
         if not known or len(known) < len(parts):
             return None
-        joined = {name: np.concatenate([getattr(part, name) for part in known]) for name in _BY_UNIT}
+        joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in known]) for name in _BY_UNIT}
         return replace(known[0], **joined)
 
     @property

@@ -5,15 +5,16 @@ probable mode. Q, the quadratic form of (11), is chi-square with n degrees of fr
 
     z = ((Q / n)^(1/3) − 1 + 2 / 9n) / (2 / 9n)^(1/2)
 
-is nearly N(0, 1) (Wilson and Hilferty). Models are not true. So quantiles of z over training units, by mode and channel,
-map z to a normal score: piecewise linear, beyond the outermost quantiles as in the outermost piece, and nowhere steeper
-than 1, so that few training units do not make a unit look stranger than the model says.
+is nearly N(0, 1) (Wilson and Hilferty). Models are not true. So quantiles of z over training units, by mode and
+channel, map z to a normal score. The map is piecewise linear, beyond the outermost quantiles as in the outermost piece.
+It is nowhere steeper than 1, so that few training units do not make a unit look stranger than the model says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,22 +103,29 @@ class FitReference:
         by_mode = [_knots(own) if len(own := z[modes == k]) >= _LEAST else every for k in range(model.n_modes)]
         return cls(np.array(SCORES), np.stack(by_mode))
 
-    def tails(self, z: FloatArray, modes: NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
-        """Normal scores of z and their two-sided tail probabilities.
+    @cached_property
+    def _pieces(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The maps as a first value, and hinges: knots (K, 1 + C, m − 1) and the slope that each adds."""
+        slopes = np.diff(self.scores) / np.diff(self.knots, axis=-1)
+        added = np.diff(slopes, axis=-1)
+        return slopes[..., 0], self.knots[..., 1:-1], added
 
-        Parameters
-        ----------
-        z : ndarray of shape (L, n)
-            All channels together for n = 1, else of each channel; NaN stays NaN.
-        modes : ndarray of shape (L,)
-            Modes of the units.
-        """
-        knots = self.knots[modes][:, :1] if z.shape[1] == 1 else self.knots[modes][:, 1:]
-        piece = np.clip((knots <= z[..., None]).sum(axis=-1) - 1, 0, len(self.scores) - 2)
-        low, high = (np.take_along_axis(knots, (piece + i)[..., None], axis=-1)[..., 0] for i in (0, 1))
-        first, last = self.scores[piece], self.scores[piece + 1]
-        scores = first + (z - low) * (last - first) / (high - low)
-        return scores, 2.0 * normal_cdf(-np.abs(scores))
+    def _scored(
+        self, z: FloatArray, first: FloatArray, slope: FloatArray, knots: FloatArray, added: FloatArray
+    ) -> FloatArray:
+        beyond = np.maximum(z[..., None] - knots, 0.0)
+        found: FloatArray = self.scores[0] + slope * (z - first) + (added * beyond).sum(axis=-1)
+        return found
+
+    def channel_scores(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
+        """Normal scores of each channel's z, (L, C), for units of these modes, (L,); NaN stays NaN."""
+        slope, knots, added = (part[modes, 1:] for part in self._pieces)
+        return self._scored(z, self.knots[modes, 1:, 0], slope, knots, added)
+
+    def scores_of_units(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
+        """The same of z of all channels together, (L,)."""
+        slope, knots, added = (part[modes, 0] for part in self._pieces)
+        return self._scored(z, self.knots[modes, 0, 0], slope, knots, added)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the reference as JSON can hold it."""
@@ -236,9 +244,7 @@ def _scores_of(model: FailureModeModel, panel: Panel, lives: FloatArray) -> tupl
         matrices = [basis.shift_matrix(left) for basis in different]
         moves = [matrices[i] for i in of_channel]
     else:
-        moves = [
-            shifted_columns(*own, left) for own in zip(shifted.bases, plan.random, plan.fixed, strict=True)
-        ]
+        moves = [shifted_columns(*own, left) for own in zip(shifted.bases, plan.random, plan.fixed, strict=True)]
     triangles, projections, norms, _ = anchored.packed(np.ones(panel.n_channels))
     together = np.concatenate([own.reshape(len(left), -1) for own in moves], axis=1)
     misfits = ChannelMisfits(shifted.user_parameters())(triangles, projections, norms, together, modes)

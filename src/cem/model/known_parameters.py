@@ -53,11 +53,8 @@ def said_of_parameters(model: FittedMixture, *, command_line: bool = False) -> s
     own = n_parameters / model.n_modes
     if units >= UNITS_PER_PARAMETER * own:
         return None
-    # A bootstrap of laws of lifetimes is refused for most fits, and the information for most small fleets.
-    method = "bootstrap" if model.time_axis == "forward" else "information"
-    remedy = f"fit with --uncertainty {method}" if command_line else f"fit with uncertainty={method!r}"
-    if method == "information" and 2 * n_parameters > n_units:
-        remedy = "take fewer modes or a smaller basis"
+    # The information is refused for most small fleets.
+    remedy = "fit with --uncertainty bootstrap" if command_line else "fit with uncertainty='bootstrap'"
     return (
         f"predictions take the parameters as known, and mode {escaped(model.mode_labels[smallest])} has about "
         f"{units:.0f} unit{plural} for {own:.0f} parameters, so they are surer than right; {remedy}"

@@ -215,7 +215,7 @@ def residuals_of(
 def distances_from_curves(model: ModelOutputs, panel: Panel, left_out: NDArray[np.bool_]) -> FloatArray:
     """Readings less their unit's own curve under its most probable mode, (N, C), in units of the channel's scale.
 
-    Each is stretched to the standard deviation of the noise, which a reading that a curve follows or lacks does not have.
+    Each is scaled to have the standard deviation of the noise, whether the curve follows the reading or lacks it.
 
     Parameters
     ----------

@@ -209,6 +209,10 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
         facts["uncertainty"] = said
     if training.get("left_out_channels"):
         facts["channels left out"] = ", ".join(training["left_out_channels"])
+    counts = training.get("gross_errors")
+    if counts is not None:
+        by_channel = ", ".join(f"{name} {n}" for name, n in counts.items())
+        facts["gross errors left out"] = f"{sum(counts.values())}{f' ({by_channel})' if counts else ''}"
     return facts
 
 
@@ -225,12 +229,13 @@ def _curves(model: FittedMixture) -> Frame:
     user, units = model.user_parameters().marginal(), model.channel_units
     for c, (channel, basis) in enumerate(zip(model.channels, model.bases, strict=True)):
         low, high = basis.domain
-        rows = basis(np.array([low, 0.5 * (low + high), high]))
+        places = np.array([low, 0.5 * (low + high), high])
+        rows, wander = basis(places), model._wander_variance(c, places - low)
         for k, label in enumerate(model.mode_labels):
             noise = user.noise_variances[k, c]
             # Without columns of covariates, which come after the basis: at reference conditions, as in `model.curves`.
             mean, factor = user.mean(k, c)[: basis.size], user.factor(k, c)[: basis.size]
-            deviations = np.sqrt(np.square(rows @ factor).sum(axis=1) + noise)
+            deviations = np.sqrt(np.square(rows @ factor).sum(axis=1) + noise * (1.0 + wander))
             cells = (label, channel, units.get(channel, ""), *(rows @ mean), *deviations, math.sqrt(noise))
             for name, cell in zip(columns, cells, strict=True):
                 frame[name].append(float(cell) if isinstance(cell, np.floating) else cell)

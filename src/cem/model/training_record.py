@@ -6,6 +6,7 @@ absent, because earlier releases and models built by hand have fewer. Unknown ke
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -231,6 +232,12 @@ def _functions_by_channel(value: Any, shape: _Shape) -> None:
     _entries(value, dict.fromkeys(value, _positions), shape)
 
 
+def _counts_by_channel(value: Any, shape: _Shape) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise _Unsound(value, "an object by name of channel")
+    _entries(value, dict.fromkeys(value, _count), shape)
+
+
 def _positions(value: Any, shape: _Shape) -> None:
     _each(value, _count, shape)
 
@@ -300,6 +307,13 @@ def _calibration(value: Any, shape: _Shape) -> None:
     require_scale(medians, centres, spreads, len(value["knots"]))
 
 
+def _threshold(value: Any, shape: _Shape) -> None:
+    """As `ThresholdLife.save` writes it."""
+    _entries(value, _THRESHOLD, shape, ("threshold", "channel", "direction", "monotone"))
+    if value["direction"] not in ("upper", "lower"):
+        raise _Unsound(value["direction"], "'upper' or 'lower'")
+
+
 def _fit_reference(value: Any, shape: _Shape) -> None:
     """Ascending scores, and for each mode the ascending knots of all channels together and of each."""
     _entries(value, {"scores": _ascending}, shape, ("scores", "knots"))
@@ -321,7 +335,7 @@ def _fit_reference(value: Any, shape: _Shape) -> None:
 
 def _ascending(value: Any, shape: _Shape) -> None:
     _numbers(value, shape)
-    if len(value) < 2 or not all(low < high for low, high in zip(value, value[1:], strict=False)):
+    if len(value) < 2 or not all(low < high for low, high in itertools.pairwise(value)):
         raise _Unsound(value, "at least two ascending numbers")
 
 
@@ -485,6 +499,9 @@ _CALIBRATION: dict[str, _Check] = {
 _IN_EVERY_CALIBRATION = tuple(_CALIBRATION)
 _CALIBRATION["without_sensors"] = _report  # since 0.6.0
 _CALIBRATION.update(medians=_numbers, centres=_numbers, spreads=_numbers)  # since 0.9.0
+_THRESHOLD: dict[str, _Check] = {
+    "threshold": _number, "channel": _text, "direction": _text, "monotone": _flag, "calibration": _calibration,
+}  # fmt: skip
 _TIMESTAMP = r"-?\d{4,6}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?"
 _CLOCK: dict[str, _Check] = {"kind": _kind, "origin": _origin, "from_zero": _flag, "longest": _number}
 _RECORD: dict[str, _Check] = {
@@ -513,12 +530,14 @@ _RECORD: dict[str, _Check] = {
     "n_failed": _count,
     "information": _information,
     "calibration": _calibration,
+    "threshold": _threshold,  # since 0.9.0
     "random_columns": _functions_by_channel,  # since 0.6.0, like the next one
     "common_columns": _functions_by_channel,
     "n_distinct_units": _count,  # since 0.7.0
-    "fit_reference": _fit_reference,  # since 0.9.0, like the next two
+    "fit_reference": _fit_reference,  # since 0.9.0, like the next three
     "gate": _gate,
     "basis_choice": _basis_choice,
+    "gross_errors": _counts_by_channel,
 }
 
 

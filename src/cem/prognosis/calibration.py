@@ -68,6 +68,7 @@ MOST_DEGREES = 2
 _OUTERMOST = 0.03  # the outer knots of centre and spread lie at this level of the predicted medians and at its mirror
 # The scores' law while centre and spread are fitted: a few lives far out must not set the spread of all.
 _T_DEGREES = 8.0
+_T_TO_NORMAL = 1.13  # the 95 % quantile of Student's t with so many degrees over the normal one
 _ROUNDS, _SMALLEST_STEP = 100, 1e-8
 _NO_EDGES = np.empty((0, 0))
 _OF_SCALE = ("medians", "centres", "spreads")
@@ -210,20 +211,52 @@ class Calibration:
         """
         if not self.knots:
             return scores
-        if self.medians:
-            if medians is None:
-                raise OptionError(
-                    "this correction depends on the predicted median; give medians=, those of the laws before it"
-                )
-            centres, spreads = self._scale(np.asarray(medians, dtype=np.float64))
-            scores = (scores - centres) / spreads
-        knots, images = np.asarray(self.knots), np.asarray(self.images)
-        piece = np.clip(np.searchsorted(knots, scores, side="right") - 1, 0, len(knots) - 2)
-        slopes = np.diff(images) / np.diff(knots)
-        return np.asarray(images[piece] + slopes[piece] * (scores - knots[piece]))
+        centres, spreads = self._scale(medians)
+        scores = (scores - centres) / spreads
+        piece, slopes = self._piece(scores, self.knots)
+        return np.asarray(np.asarray(self.images)[piece] + slopes * (scores - np.asarray(self.knots)[piece]))
 
-    def _scale(self, medians: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def unmapped(self, images: FloatArray, medians: ArrayLike | None = None) -> FloatArray:
+        """Return the scores that `mapped` takes to these.
+
+        Parameters
+        ----------
+        images, medians
+            As for `mapped`.
+        """
+        if not self.knots:
+            return images
+        centres, spreads = self._scale(medians)
+        piece, slopes = self._piece(images, self.images)
+        scores = np.asarray(self.knots)[piece] + (images - np.asarray(self.images)[piece]) / slopes
+        return np.asarray(centres + spreads * scores)
+
+    def slope(self, scores: FloatArray, medians: ArrayLike | None = None) -> FloatArray:
+        """Return the derivative of `mapped`.
+
+        Parameters
+        ----------
+        scores, medians
+            As for `mapped`.
+        """
+        if not self.knots:
+            return np.ones(np.shape(scores))
+        centres, spreads = self._scale(medians)
+        return np.asarray(self._piece((scores - centres) / spreads, self.knots)[1] / spreads)
+
+    def _piece(self, numbers: FloatArray, points: tuple[float, ...]) -> tuple[NDArray[np.intp], FloatArray]:
+        """The piece of h in which each number lies, between knots or between images, and h's slope there."""
+        piece = np.clip(np.searchsorted(points, numbers, side="right") - 1, 0, len(points) - 2)
+        return piece, (np.diff(self.images) / np.diff(self.knots))[piece]
+
+    def _scale(self, medians: ArrayLike | None) -> tuple[FloatArray | float, FloatArray | float]:
         """Centre a and spread b of the scores of laws with these medians."""
+        if not self.medians:
+            return 0.0, 1.0
+        if medians is None:
+            raise OptionError(
+                "this correction depends on the predicted median; give medians=, those of the laws before it"
+            )
         # A median of 0, of a law that expects the end now, is as the shortest.
         logs = np.log(np.maximum(medians, self.medians[0]))
         knots, centres, log_spreads = self._arrays[2]
@@ -343,6 +376,7 @@ def calibrate(
     n_folds: int = 5,
     correct: bool = True,
     tempers: Sequence[float] = TEMPERS,
+    degrees: int | None = None,
     random_state: int = 0,
     n_jobs: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
@@ -363,6 +397,9 @@ def calibrate(
         False: only measure, and correct nothing.
     tempers : sequence of float
         Values of β to choose from, by the CRPS of the recalibrated distributions.
+    degrees : int, optional
+        Degrees of freedom with which the correction depends on the predicted median; 0: not at all. Default: one for
+        every `UNITS_PER_DEGREE` failed units, at most `MOST_DEGREES`.
     random_state : int
         Seed of the folds, and of the ages if they are drawn.
     n_jobs, progress
@@ -394,14 +431,17 @@ def calibrate(
     failed = panel[has_failed]
     cuts = cut_off_ages(failed, ages, random_state)
     fold_of = folds_of_units(failed.n_units, n_folds, random_state)
-    found = calibration_of(hold_out(panel, fit, cuts, fold_of, n_jobs=n_jobs, progress=progress), tempers, correct)
+    held = hold_out(panel, fit, cuts, fold_of, n_jobs=n_jobs, progress=progress)
+    found = calibration_of(held, tempers, correct, degrees)
     report, alone = found.after or found.before, found.without_sensors
     if found.skill is not None and report is not None and alone is not None:
         warn_of_no_skill(found.skill, "CRPS", report.crps, alone.crps, "this prognosis ")
     return found
 
 
-def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: bool = True) -> Calibration:
+def calibration_of(
+    held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: bool = True, degrees: int | None = None
+) -> Calibration:
     """Learn the calibration from held-out predictions; see `calibrate`."""
     if not len(tempers) or not all(0 < beta <= 1 for beta in tempers):
         raise OptionError(f"tempers are {tempers!r}; numbers above 0 and at most 1 were expected")
@@ -412,7 +452,7 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
     if not correct:
         return Calibration(before=before, without_sensors=alone)
     n_units = len(np.unique(clusters))
-    degrees = min(n_units // UNITS_PER_DEGREE, MOST_DEGREES)
+    n_degrees = _degrees(degrees, n_units)
     weight = n_units / len(truth)  # predictions of one unit count as one
     # Scores and CRPS of each fold under each β; the CRPS is measured after a map learned on the other folds.
     n_folds = len(held.folds)
@@ -423,7 +463,7 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
 
     def learned(b: int, folds: Iterable[int]) -> Calibration:
         own, lives = (np.concatenate([rows[b][f] for f in folds]) for rows in (scores, medians))
-        return _correction(float(tempers[b]), own, lives, degrees, weight)
+        return _correction(float(tempers[b]), own, lives, n_degrees, weight)
 
     for b, beta in enumerate(tempers):
         masses = [np.ascontiguousarray(over_modes(fold.masses(beta))) for fold in held.folds]
@@ -438,6 +478,42 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
     after = reliability(corrected, truth, clusters)
     whole = learned(int(np.argmin(crps.sum(axis=1))), range(n_folds))
     return replace(whole, before=before, after=after, without_sensors=alone)
+
+
+def _degrees(asked: int | None, n_units: int) -> int:
+    """As asked for, or by the number of units."""
+    if asked is None:
+        return min(n_units // UNITS_PER_DEGREE, MOST_DEGREES)
+    if not isinstance(asked, (int, np.integer)) or isinstance(asked, bool) or asked < 0:
+        raise OptionError(f"degrees is {asked!r}; a whole number of at least 0 was expected")
+    return int(asked)
+
+
+def correction_of_scores(
+    scores: FloatArray, medians: FloatArray, n_units: int, weight: float, degrees: int | None = None
+) -> Calibration:
+    """Learn the correction of laws that have no candidates to temper, such as first passages.
+
+    From few units, fewer than `UNITS_PER_DEGREE`, it is a centre and a spread: fleets with a threshold are often of a
+    dozen units, and a map with a knot at every decile would follow them one by one.
+
+    Parameters
+    ----------
+    scores, medians : ndarray of shape (n,)
+        Of outcomes under their laws, and the laws' medians.
+    n_units : int
+        Number of units.
+    weight : float
+        What each prediction counts: n_units / n if n are all.
+    degrees : int, optional
+        As for `calibrate`.
+    """
+    if n_units >= UNITS_PER_DEGREE or degrees:
+        return _correction(1.0, scores, medians, _degrees(degrees, n_units), weight)
+    centre, log_spread = (float(found[0]) for found in _centre_and_spread(scores, np.ones((len(scores), 1)), weight))
+    # A spread of Student's t is that of its middle; the normal one that holds as much at 90 % is wider.
+    spread = float(np.clip(_T_TO_NORMAL * np.exp(log_spread), 1.0 / _MOST_SLOPE, 1.0 / _LEAST_SLOPE))
+    return Calibration(1.0, (centre - spread, centre + spread), (-1.0, 1.0))
 
 
 @cache

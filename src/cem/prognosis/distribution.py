@@ -81,7 +81,8 @@ class RemainingLifeDistribution(RemainingLifeLaw):
     """
 
     __slots__ = (
-        "_backend", "_cumulated", "_edges", "_fits", "grid", "mode_labels", "pmf", "probability_never", "time_unit", "units",
+        "_backend", "_cumulated", "_edges", "_fits", "grid", "mode_labels", "pmf", "probability_never", "time_unit",
+        "units",
     )  # fmt: skip
 
     grid: FloatArray

@@ -130,18 +130,22 @@ class LifeEvidence:
     def averaged(
         self, masses: FloatArray, fits: UnitFits | None, weights: FloatArray, ages: FloatArray, grid: FloatArray
     ) -> FloatArray:
-        """Masses (L, G, n) of which those of flagged units are averaged with those of their ages alone."""
+        """Masses (L, G, n) of which those of units that fit nothing are averaged with those of their ages alone."""
         if self.gate is None or fits is None:
             return masses
         return self.gate.averaged(masses, fits.averaged, weights, ages, grid)
 
     def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
         """Candidates common to units of these ages, shape (G,), long enough for all of them; `n_points` if given."""
-        return remaining_life_grid(self.lifetimes, self.known_ages(ages), n_points or self.n_points, probability=self._reach)
+        return remaining_life_grid(
+            self.lifetimes, self.known_ages(ages), n_points or self.n_points, probability=self._reach
+        )
 
     def grids(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
         """Candidates of each unit's own, shape (L, G); `n_points` of them if given."""
-        return remaining_life_grids(self.lifetimes, self.known_ages(ages), n_points or self.n_points, probability=self._reach)
+        return remaining_life_grids(
+            self.lifetimes, self.known_ages(ages), n_points or self.n_points, probability=self._reach
+        )
 
     @property
     def _reach(self) -> float:
@@ -149,7 +153,7 @@ class LifeEvidence:
         return 0.999 if self.lifetimes.loadings is None else 0.9999
 
     def of_panel(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None, UnitFits | None]:
-        """The terms of (18) that depend on the readings, see `RemainingLife.evidence`; and the units' fits by the gate."""
+        """The terms of (18) that depend on the readings, see `RemainingLife.evidence`; and how the units fit."""
         model = self.shifted_model
         read = model.with_own_channels(panel)
         panel = adjusted_panel(model, read)

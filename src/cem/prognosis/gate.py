@@ -7,7 +7,7 @@ than any training unit, gets its law averaged with that of its age alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,8 +20,7 @@ from cem.mixture.unit_fits import UnitFits
 from cem.model.clock_match import CLOCK
 from cem.model.fit_reference import FIT_REFERENCE, ChannelMisfits, FitReference, fit_score
 from cem.numerics.normal import normal_cdf
-from cem.prognosis import _rul
-from cem.prognosis.candidates import Candidates, Shifts
+from cem.prognosis.candidates import Candidates, Shifts, shift_matrices
 from cem.prognosis.distribution import posterior_masses
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ EPSILON = 1e-6
 
 _BOX = 8.0
 """Standard deviations of a new unit's reading beyond which it is not one of the channel."""
-_STRANGE = 4.0
+_STRANGE = 3.5
 """Normal score of a fit beyond which it is unlike that of training units."""
 _TIMES_OF_BOX = 200
 _LONGEST_LIFE = 0.9999
@@ -49,10 +48,10 @@ _CANDIDATES = 48
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What the gate found on L units: their fits, and the channels that take no part."""
+    """What the gate found on L units: normal scores of their fits, and the channels that take no part."""
 
-    fit: FloatArray
-    channel_fit: FloatArray
+    score: FloatArray
+    channel_scores: FloatArray
     left_out: NDArray[np.bool_]
     unlike: NDArray[np.bool_]
 
@@ -81,7 +80,11 @@ class Gate:
         record = model.training
         self.reference = FitReference.from_dict(record[FIT_REFERENCE]) if FIT_REFERENCE in record else None
         self.oldest: float = record[CLOCK]["longest"] if CLOCK in record else np.inf
-        self._squares = np.square(self.alone.sizes)
+        sizes = self.alone.sizes
+        self._squares = np.square(sizes)
+        self._each = np.concatenate([np.arange(n) for n in self._squares])
+        self._plain = bool((information == 1.0).all())
+        self._one_each = np.eye(len(sizes))
 
     @cached_property
     def box(self) -> tuple[FloatArray, FloatArray]:
@@ -149,8 +152,6 @@ class Gate:
             shifts = Shifts.of_bases(bases, grid) if matrices is None else Shifts.of_matrices(matrices)
         if shifts is not None:
             return self.judged_by_kernel(*statistics.packed(np.ones(len(bases))), shifts)
-        from cem.prognosis.candidates import shift_matrices
-
         found = shift_matrices(bases, grid) if matrices is None else matrices
         logs = np.zeros((len(statistics.counts), len(bases), self.alone.parameters.n_modes, grid.shape[-1]))
         for c in range(len(bases)):
@@ -159,77 +160,72 @@ class Gate:
             logs[:, c] = np.moveaxis(self.alone.evidence_of_matrices(own, found)[0], 2, 1)
         moves = np.concatenate([matrix.reshape(*matrix.shape[:-2], -1) for matrix in found], axis=-1)
         every = np.broadcast_to(moves, (len(logs), *moves.shape[-2:]))
-        return self._decided(*statistics.packed(np.ones(len(bases))), logs, every)
+        return self._decided(*statistics.packed(np.ones(len(bases))), logs, lambda some, at: every[some, at])
 
     def judged_by_kernel(
         self, triangles: FloatArray, projections: FloatArray, norms: FloatArray, counts: FloatArray, shifts: Shifts
     ) -> Judged:
         """Judge units by their statistics as kernels take them, with κ = 1, at the candidates of `shifts`."""
         n_units, n_channels = counts.shape
-        worth = self.alone.information
+        worth, arrays = self.alone.information, (triangles, projections, norms)
+        if not self._plain:
+            roots = np.sqrt(worth)
+            arrays = (
+                triangles * np.repeat(roots, self._squares), projections * np.repeat(roots, self.alone.sizes),
+                norms * worth,
+            )  # fmt: skip
         # One unit for each unit and channel, which has the readings of this channel alone.
-        n = np.zeros((n_units, n_channels, n_channels))
-        n[:, np.arange(n_channels), np.arange(n_channels)] = counts * worth
-        arrays = [triangles, projections, norms]
-        if (worth != 1.0).any():
-            arrays = [
-                triangles * np.repeat(np.sqrt(worth), self._squares),
-                projections * np.repeat(np.sqrt(worth), self.alone.sizes), norms * worth,
-            ]  # fmt: skip
-        of_units = len(shifts.rows) > 1
-        logs, _ = self.alone.in_kernel(
-            *(np.repeat(array, n_channels, axis=0) for array in arrays),
-            n.reshape(-1, n_channels),
-            replace(shifts, rows=np.repeat(shifts.rows, n_channels, axis=0)) if of_units else shifts,
-        )
+        R, w, rss = (np.repeat(array, n_channels, axis=0) for array in arrays)
+        alone = (self._one_each * (counts * worth)[:, None]).reshape(-1, n_channels)
+        by_unit = len(shifts.rows) > 1
+        each = replace(shifts, rows=np.repeat(shifts.rows, n_channels, axis=0)) if by_unit else shifts
+        logs, _ = self.alone.in_kernel(R, w, rss, alone, each)
         logs = logs.reshape(n_units, n_channels, *logs.shape[1:])[..., : shifts.n_grid]
-        rows = np.zeros((len(shifts.rows), shifts.n_grid, shifts.n_rows))
-        rows[:, :, shifts.places] = np.swapaxes(shifts.rows[..., : shifts.n_grid], 1, 2)
-        places = np.concatenate(
-            [start + np.arange(n) for start, n in zip(shifts.starts, self._squares, strict=True)]
-        )
-        moves = np.broadcast_to(rows, (n_units, *rows.shape[1:]))
-        return self._decided(triangles, projections, norms, counts, logs, moves, places)
+        places = np.repeat(shifts.starts, self._squares) + self._each
+
+        def moved(some: NDArray[np.intp], at: NDArray[np.intp]) -> FloatArray:
+            rows = np.zeros((len(some), shifts.n_rows))
+            rows[:, shifts.places] = shifts.rows[some if by_unit else 0, :, at]
+            return rows[:, places]
+
+        return self._decided(triangles, projections, norms, counts, logs, moved)
 
     def _decided(
         self, triangles: FloatArray, projections: FloatArray, norms: FloatArray, counts: FloatArray,
-        logs: FloatArray, moves: FloatArray, places: NDArray[np.intp] | None = None,
+        logs: FloatArray, moved: Callable[[NDArray[np.intp], NDArray[np.intp]], FloatArray],
     ) -> Judged:  # fmt: skip
-        """The decision from ln P(x_c | k, r), (L, C, K, g), and S(r), (L, g, Σ p²) at `places`."""
+        """The decision from ln P(x_c | k, r), (L, C, K, g); `moved` gives S(r) of units at candidates, (n, Σ p²)."""
+        n_units, tolerance = len(counts), -float(np.log(EPSILON))
         own_best = logs.max(axis=(2, 3))
-        bounded = np.logaddexp(logs + np.log1p(-EPSILON), (own_best + np.log(EPSILON))[..., None, None])
-        seen = counts > 0
-        units = np.arange(len(counts))
-        modes, left_out = np.zeros(len(counts), dtype=np.intp), np.zeros(counts.shape, dtype=np.bool_)
-        misfits = np.zeros(counts.shape)
-        scores, tails = np.full(counts.shape, np.nan), np.full(counts.shape, np.nan)
-        some = units
-        for _ in range(2):  # the second time without the channels that are left out
-            kept = ~left_out[some]
-            total = np.einsum("lc,lckg->lkg", kept.astype(np.float64), bounded[some])
-            best = total.reshape(len(some), -1).argmax(axis=1)
-            k, at = np.divmod(best, total.shape[-1])
-            own = moves[some, at] if places is None else moves[some, at][:, places]
-            misfits[some] = self.misfits(triangles[some], projections[some], norms[some], own, k)
+        bounded = np.maximum(logs, (own_best - tolerance)[..., None, None])
+        seen, some = counts > 0, np.arange(n_units)
+        total = bounded.sum(axis=1)
+        modes, misfits, scores = np.zeros(n_units, dtype=np.intp), np.zeros(counts.shape), np.full(counts.shape, np.nan)
+        left_out = np.zeros(counts.shape, dtype=np.bool_)
+        for again in (True, False):
+            k, at = np.divmod(total.reshape(len(some), -1).argmax(axis=1), total.shape[-1])
+            own = misfits[some] = self.misfits(
+                triangles[some], projections[some], norms[some], moved(some, at), k
+            )  # fmt: skip
             modes[some] = k
-            gap = own_best[some] - logs[some, :, k, at]
+            strange = ~(own_best[some] - logs[some, :, k, at] <= tolerance)
             if self.reference is not None:
-                scores[some], tails[some] = self.reference.tails(
-                    fit_score(misfits[some], counts[some]), self.modes[k]
-                )
-            strange = ~(gap <= -np.log(EPSILON)) | (np.abs(scores[some]) > _STRANGE)
+                found = scores[some] = self.reference.channel_scores(fit_score(own, counts[some]), self.modes[k])
+                strange |= np.abs(found) > _STRANGE
             left_out[some] = strange & seen[some]
-            some = units[left_out.any(axis=1) & (seen & ~left_out).any(axis=1)]
-            if not some.size:
+            # Once more without the channels that are left out, where some are and some are not.
+            some = np.flatnonzero(left_out.any(axis=1) & (seen & ~left_out).any(axis=1))
+            if not (again and some.size):
                 break
+            total = np.where(left_out[some][..., None, None], 0.0, bounded[some]).sum(axis=1)
         kept = seen & ~left_out
         unlike = 2 * kept.sum(axis=1) < seen.sum(axis=1)
-        fit = np.full(len(counts), np.nan)
+        score = np.full(n_units, np.nan)
         if self.reference is not None:
             z = fit_score((misfits * kept).sum(axis=1), (counts * kept).sum(axis=1))
-            fit = self.reference.tails(z[:, None], self.modes[modes])[1][:, 0]
-            unlike |= fit < 2.0 * normal_cdf(-_STRANGE)
-        return Judged(fit, np.where(seen, tails, np.nan), left_out, unlike)
+            score = self.reference.scores_of_units(z, self.modes[modes])
+            unlike |= np.abs(score) > _STRANGE
+        return Judged(score, np.where(seen, scores, np.nan), left_out, unlike)
 
     # -- ages ---------------------------------------------------------------------------------------------------------
 
@@ -255,8 +251,9 @@ class Gate:
 
     def fits(self, judged: Sequence[Judged], readings: NDArray[np.int64], ages: FloatArray) -> UnitFits:
         """Everything that laws say of their units' fit, from the verdicts on consecutive units."""
-        fit, by_channel, left, unlike = (
+        score, by_channel, left, unlike = (
             np.concatenate([getattr(part, name) for part in judged])
-            for name in ("fit", "channel_fit", "left_out", "unlike")
+            for name in ("score", "channel_scores", "left_out", "unlike")
         )
-        return UnitFits(self.model.channels, fit, by_channel, readings, left, ages > self.oldest, unlike)
+        fit, channel_fit = (2.0 * normal_cdf(-np.abs(found)) for found in (score, by_channel))
+        return UnitFits(self.model.channels, fit, channel_fit, readings, left, ages > self.oldest, unlike)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cem.errors import OptionError
 from cem.metrics.metrics import cluster_standard_error, crps_pmf, interval_score, rmse
+from cem.mixture.life_law import RemainingLifeLaw
 from cem.numerics.floating import underflow_is_zero
 from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
 
@@ -26,6 +28,7 @@ THIRDS = ("short", "middle", "long")
 """Thirds of the predictions in the order of their medians."""
 
 _RESAMPLES = 2000
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 
 @dataclass(frozen=True)
@@ -199,18 +202,25 @@ class Reliability:
 
 @underflow_is_zero
 def reliability(
-    laws: Sequence[RemainingLifeDistribution], truth: ArrayLike, clusters: Sequence[Hashable] | NDArray[Any]
+    laws: Sequence[RemainingLifeLaw],
+    truth: ArrayLike,
+    clusters: Sequence[Hashable] | NDArray[Any],
+    *,
+    cap: float | None = None,
 ) -> Reliability:
     """Compute coverage, scores and PIT of predictions whose outcomes are known.
 
     Parameters
     ----------
-    laws : sequence of RemainingLifeDistribution
+    laws : sequence of RemainingLifeLaw
         All predictions, in one or several parts.
     truth : array_like of shape (n,)
         True remaining lives, over all parts.
     clusters : sequence of length n
         Unit of each prediction; at least two units.
+    cap : float, optional
+        Lives beyond it count as the cap in scores, widths and medians. Laws to a threshold need it, since a life that
+        may never end has no finite mean.
 
     Returns
     -------
@@ -219,18 +229,21 @@ def reliability(
     true = np.asarray(truth, dtype=np.float64)
     parts = np.split(true, np.cumsum([law.n_units for law in laws])[:-1])
     pit = np.concatenate([law.pit(part) for law, part in zip(laws, parts, strict=True)])
-    crps = [crps_pmf(part, law.grid, over_modes(law.pmf)) for law, part in zip(laws, parts, strict=True)]
+    crps = [_crps(law, part, cap) for law, part in zip(laws, parts, strict=True)]
+    limit = np.inf if cap is None else cap
+    capped = np.minimum(true, limit)
     tables: dict[str, dict[float, float]] = {
         "coverage": {}, "standard_errors": {}, "widths": {}, "interval_scores": {}
     }  # fmt: skip
     held = np.empty((len(true), len(LEVELS)))
     for i, level in enumerate(LEVELS):
         low, high = (np.concatenate(ends) for ends in zip(*(law.interval(level) for law in laws), strict=True))
-        inside = held[:, i] = ((low <= true) & (true <= high)).astype(np.float64)
+        low, high = np.minimum(low, limit), np.minimum(high, limit)
+        inside = held[:, i] = ((low <= capped) & (capped <= high)).astype(np.float64)
         tables["coverage"][level] = float(inside.mean())
         tables["standard_errors"][level] = cluster_standard_error(inside, clusters)
         tables["widths"][level] = float(np.mean(high - low))
-        tables["interval_scores"][level] = float(interval_score(true, low, high, level=level).mean())
+        tables["interval_scores"][level] = float(interval_score(capped, low, high, level=level).mean())
     counts = np.histogram(pit, bins=10, range=(0.0, 1.0))[0]
     return Reliability(
         **tables,
@@ -238,9 +251,25 @@ def reliability(
         pit=tuple((counts / len(pit)).tolist()),
         n_units=len(set(np.asarray(clusters).tolist())),
         n_predictions=len(true),
-        rmse=rmse(true, np.concatenate([law.mean() for law in laws])),
-        by_life=_by_life(np.concatenate([law.median() for law in laws]), held, clusters),
+        rmse=rmse(capped, np.concatenate([law.mean(cap) for law in laws])),
+        by_life=_by_life(np.minimum(np.concatenate([law.median() for law in laws]), limit), held, clusters),
     )
+
+
+def _crps(law: RemainingLifeLaw, truth: FloatArray, cap: float | None) -> FloatArray:
+    """∫ (F(r) − 1{y ≤ r})² dr, of lives up to the cap if there is one, (L,)."""
+    if isinstance(law, RemainingLifeDistribution) and cap is None:
+        return crps_pmf(truth, law.grid, over_modes(law.pmf))
+    if cap is None:
+        raise OptionError(
+            "cap is None, and laws to a threshold have lives without an end; give the longest that counts"
+        )
+    ends = np.minimum(truth, cap)[:, None]
+    share = 0.5 * (1.0 + _NODES)
+    below, above = law.cdf(ends * share), law.cdf(ends + (cap - ends) * share)
+    halves = ends * np.square(below), (cap - ends) * np.square(1.0 - above)
+    found: FloatArray = (halves[0] + halves[1]) @ (0.5 * _WEIGHTS)
+    return found
 
 
 def _by_life(medians: FloatArray, inside: FloatArray, clusters: Sequence[Hashable] | NDArray[Any]) -> ByLife | None:

@@ -36,7 +36,7 @@ FloatArray = NDArray[np.float64]
 _GATE = "gate"
 """Key of a model's record: the gate of a saved prognosis, unless it is "auto"; None is "off" there."""
 
-_OF_A_REFIT = ("linking_penalty", "random_columns", "common_columns", "noise")
+OF_A_REFIT = ("linking_penalty", "random_columns", "common_columns", "noise")
 """Entries of a model's record that are options of a fit which continues it."""
 
 
@@ -63,8 +63,8 @@ class RemainingLife:
         Number of candidate remaining lives. More make the distribution finer and the prediction slower.
     gate : {"auto", "on"}, optional
         Leave out readings and channels that no training unit resembles, and flag units that none resembles; see `flags`
-        of the distribution. "auto", the default: if the model's fit recorded how well its own units are explained (since
-        0.9.0). "on": for any model; without such a record `fit` is NaN. None: every reading counts in full.
+        of the distribution. "auto", the default: if the model's fit recorded how well its own units are explained
+        (since 0.9.0). "on": for any model; without such a record `fit` is NaN. None: every reading counts in full.
 
     Raises
     ------
@@ -364,7 +364,8 @@ class RemainingLife:
             Fitted from scratch without each fold; with ``basis="auto"`` each fold chooses again. Default: a warm start
             from this model's parameters for each fold, with its bases, which is faster.
         options
-            ages, n_folds, correct, tempers, random_state, n_jobs, progress: as for `cem.calibration.calibrate`.
+            ages, n_folds, correct, tempers, degrees, random_state, n_jobs, progress: as for
+            `cem.calibration.calibrate`.
 
         Returns
         -------
@@ -403,7 +404,7 @@ class RemainingLife:
                 self.model.n_modes,
                 covariance=self.model.training.get("covariance", "full"),
                 linking_rank=self.model.linking_rank,
-                **{name: held[name] for name in _OF_A_REFIT if name in held},
+                **{name: held[name] for name in OF_A_REFIT if name in held},
                 time_axis="to_failure",
                 lifetimes=family,  # type: ignore[arg-type]  # one of the names
             )

@@ -240,19 +240,22 @@ class RunningLife:
         if not self._renew_at > age or age < self._first_age:
             self._renew(age)
         arrays = (self._triangles, self._projections, self._norms, self._counts)
-        self._fits = None
-        if self._gate is not None:
-            assert self._coarse is not None
-            verdict = self._gate.judged_by_kernel(*(array[None] for array in arrays), self._coarse)
-            self._fits = self._gate.fits([verdict], self._readings_left_out[None].copy(), np.array([self._age]))
-            left_out = verdict.left_out[0]
-            if left_out.any():
-                arrays = (*arrays[:2], np.where(left_out, 0.0, self._norms), np.where(left_out, 0.0, self._counts))
+        gate = self._gate
+        if gate is None:
+            return self._before_average(arrays, age)
+        assert self._coarse is not None
+        R, w, rss, n = (array[None] for array in arrays)
+        verdict = self._verdict = gate.judged_by_kernel(R, w, rss, n, self._coarse)
+        left_out = verdict.left_out[0]
+        if left_out.any():
+            arrays = (*arrays[:2], np.where(left_out, 0.0, self._norms), np.where(left_out, 0.0, self._counts))
         masses = self._before_average(arrays, age)
-        if self._fits is None or not self._fits.averaged[0]:
+        if not (verdict.unlike[0] or self._age > gate.oldest):
             return masses
         weights = np.exp(self._log_weights)
-        return self._evidence.averaged(masses[None], self._fits, weights, np.array([age]), self._grid)[0]
+        flagged = np.ones(1, dtype=np.bool_)
+        averaged: FloatArray = gate.averaged(masses[None], flagged, weights, np.array([age]), self._grid)[0]
+        return averaged
 
     def _before_average(self, arrays: tuple[FloatArray, ...], age: float) -> FloatArray:
         """(18) from R, w, rss and n, (G, K)."""
@@ -316,7 +319,10 @@ class RunningLife:
         law = RemainingLifeDistribution.trusted(
             self._grid, np.ascontiguousarray(masses)[None], (0,), evidence.mode_labels, evidence.model.time_unit,
             self._edges,
-        )._with_fits(self._fits)  # fmt: skip
+        )  # fmt: skip
+        if self._gate is not None:
+            ages = np.array([self._age], dtype=np.float64)
+            law = law._with_fits(self._gate.fits([self._verdict], self._readings_left_out[None].copy(), ages))
         calibration = self.prognosis.calibration
         return law if calibration is None else calibration.corrected(law)
 

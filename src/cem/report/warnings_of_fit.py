@@ -36,6 +36,11 @@ def notes_of(model: FailureModeModel, prognosis: RemainingLife | None) -> list[s
             f"The fit left out the channels {names}, because they were constant or their curves cannot be determined. "
             "Check these sensors, or leave the columns out of the panel."
         )
+    if record.get("gross_errors"):
+        counts = ", ".join(f"{name} {n}" for name, n in record["gross_errors"].items())
+        found.append(
+            f"The fit left out readings far outside every mode, by channel: {counts}. Look at sensors that have many."
+        )
     floors = Counter(str(one.get("channel")) for one in record.get("floors") or ())
     if floors:
         shares = record.get("covariance") in ("pooled", "shrunk")
