@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from cem.prognosis import calibration
     from cem.prognosis.distribution import RemainingLifeDistribution
     from cem.prognosis.remaining_life import RemainingLife
+    from cem.prognosis.threshold_life import ThresholdLife
     from cem.tables.many_files import read
     from cem.uncertainty.uncertainty import Uncertainty
 
@@ -91,6 +92,7 @@ __all__ = [
     "RemainingLifeLaw",
     "ScorerError",
     "SnapshotError",
+    "ThresholdLife",
     "Uncertainty",
     "UncertaintyError",
     "__version__",
@@ -139,6 +141,7 @@ _HOMES = {
     "cem.model.loading": ("load",),
     "cem.panel.panel": ("Panel",),
     "cem.prognosis.remaining_life": ("RemainingLife",),
+    "cem.prognosis.threshold_life": ("ThresholdLife",),
     "cem.tables.many_files": ("read",),
     "cem.prognosis.distribution": ("RemainingLifeDistribution",),
     "cem.uncertainty.uncertainty": ("Uncertainty",),

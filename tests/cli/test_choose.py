@@ -120,3 +120,79 @@ def test_a_table_for_machines_leaves_the_reason_on_standard_error(table, capsys)
     shown = capsys.readouterr()
     assert shown.out.startswith("n_modes,log_likelihood,") and len(shown.out.splitlines()) == 3
     assert shown.err.splitlines()[-1].startswith("2 modes: ")
+
+
+# ---- --what basis ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    fleet = cem.datasets.load_demo_fleet()[:30].select_channels(["wear", "debris"])
+    path = tmp_path_factory.mktemp("failed") / "failed.csv"
+    fleet.to_frame("pandas").to_csv(path, index=False)
+    return path
+
+
+BASES = ["--what", "basis", "--failure-time", "failure_time", "--time-axis", "to_failure", "--folds", "3"]
+TWO = ["--basis", "polynomial:1", "--basis", "polynomial:2"]
+
+
+def test_the_chosen_basis_is_written_with_its_table(failed, capsys, tmp_path):
+    model = tmp_path / "chosen.cem"
+    assert cli.main(["choose", str(failed), *BASES, *TWO, "--output", str(model), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    panel = cem.read(failed, unit="unit", time="time", failure_time="failure_time")
+    em = cem.FailureModeEM(1, time_axis="to_failure", random_state=0)
+    found = cem.selection.choose_basis(em, panel, bases=[cem.Polynomial(1), cem.Polynomial(2)], n_folds=3)
+    assert document["recommended"] == found.taken.name and document["basis"] == repr(found.basis)
+    assert document["candidates"] == found.record()["candidates"]
+    assert repr(cem.load(model).bases[0]).startswith(document["basis"])
+    assert cli.main(["choose", str(failed), *BASES, *TWO]) == 0
+    assert str(found) in capsys.readouterr().out
+    assert cli.main(["choose", str(failed), *BASES, *TWO, "--csv"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith("basis,n_modes,") and len(shown.out.splitlines()) == 3
+    assert shown.err.splitlines()[-1] == f"{found.taken.name}: {found.reason}"
+
+
+def test_documents_of_bases_are_as_the_schema_says(failed, capsys):
+    from json_schema import problems
+    from places import ROOT
+
+    path = ROOT / "docs" / "_static" / "cem-json.schema.json"
+    if not path.exists():
+        pytest.skip("the source distribution has no schema")
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    more = ["--score", "rmse", "--cap", "50", "--json"]
+    assert cli.main(["choose", str(failed), *BASES, *TWO, *more]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert problems(document, schema["$defs"]["choose-basis"], schema) == []
+    assert document["score"] == "rmse"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--score", "crps"], "--score is for --what basis"),
+        (["--what", "basis", "--basis", "wear=polynomial:1"], "give --basis without a channel"),
+        (["--what", "basis", "--cap", "50"], "--cap is for --score rmse"),
+        (["--what", "basis", "--score", "rmse"], "score='rmse' with --time-axis forward"),
+    ],
+)
+def test_options_of_the_other_question_are_refused(failed, capsys, given, words):
+    assert cli.main(["choose", str(failed), *given]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_fit_chooses_the_basis_too(failed, capsys, tmp_path):
+    model = tmp_path / "auto.cem"
+    more = ["--modes", "1", "--failure-time", "failure_time", "--time-axis", "to_failure", "--channels", "wear"]
+    assert cli.main(["fit", str(failed), *more, "--basis", "auto", "--output", str(model)]) == 0
+    record = cem.load(model).training["basis_choice"]
+    chosen = next(row["basis"] for row in record["candidates"] if row["recommended"])
+    assert repr(cem.load(model).bases[0]).startswith(chosen)
+    capsys.readouterr()
+    assert cli.main(["info", str(model)]) == 0
+    assert chosen in capsys.readouterr().out
+    assert cli.main(["fit", str(failed), *more, "--basis", "auto", "--basis", "wear=polynomial:1"]) == 1
+    assert "--basis auto chooses one basis for all channels" in capsys.readouterr().err

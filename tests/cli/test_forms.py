@@ -45,6 +45,7 @@ def commands(work):
     return {
         "fit": ["fit", fleet, "--channels", "wear,debris", *FIT],
         "choose": ["choose", fleet, "--channels", "wear,debris", *CHOOSE],
+        "calibrate": ["calibrate", lives, fleet, "--cuts", "2", "--folds", "2"],
         "score": ["score", forward, running],
         "rul": ["rul", lives, running],
         "rul to a threshold": ["rul", forward, running, "--threshold", "1", "--level", "0.5"],
@@ -52,7 +53,7 @@ def commands(work):
     }
 
 
-NAMES = ("fit", "choose", "score", "rul", "rul to a threshold", "info")
+NAMES = ("fit", "choose", "calibrate", "score", "rul", "rul to a threshold", "info")
 
 
 def test_every_command_is_tried(work):

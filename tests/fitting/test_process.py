@@ -170,6 +170,42 @@ def test_standard_errors_are_those_of_the_same_problem(fits):
     assert np.isfinite(found.standard_errors).all()
 
 
+def test_residuals_are_white(fits):
+    """Readings that wander have residuals that go together; white ones of the right process do not."""
+    for kind, (_, panel, em) in fits.items():
+        found = cem.diagnostics.time_correlation(em.model_, panel)
+        assert abs(found.autocorrelations[0, 0]) < 4.0 * found.standard_errors[0, 0], kind
+        assert not found.needed[0]
+        plain = cem.diagnostics.time_correlation(fitted(panel, None).model_, panel)
+        assert plain.autocorrelations[0, 0] > 0.1
+        scores = em.model_.residuals(panel, kind="quantile").standardised
+        assert abs(np.nanstd(scores) - 1.0) < 0.05
+        subject = em.model_.residuals(panel, kind="subject").standardised
+        assert abs(np.nanstd(subject) - 1.0) < 0.1
+
+
+def test_the_uncertainty_of_the_parameters_goes_along(fits, tmp_path):
+    """Few units: intervals of forecasts and crossings are wider, from a file too."""
+    panel = wandering_fleet(ChannelProcess("wiener", 1.0), n_units=15)
+    em = fitted(panel, "wiener")
+    model = em.model_.with_uncertainty(em.uncertainty(panel))
+    plain, wide = (each.forecast(panel, [60.0], "x1").variance for each in (em.model_, model))
+    assert (wide > plain).mean() > 0.8
+    lives = [each.remaining_life(panel, 8.0, channel="x1").interval(0.5) for each in (em.model_, model)]
+    assert np.isfinite(lives[1]).any() and not np.array_equal(*lives)
+    model.save(tmp_path / "fleet.cem")
+    back = cem.load(tmp_path / "fleet.cem")
+    assert back.process_ == model.process_
+    np.testing.assert_array_equal(back.forecast(panel, [60.0], "x1").variance, wide)
+    np.testing.assert_array_equal(back.score_samples(panel), model.score_samples(panel))
+
+
+def test_a_report_has_a_fleet_that_wanders(fits):
+    _, panel, em = fits["ou"]
+    page = em.model_.report(panel, threshold=40.0, channel="x1")
+    assert "ou" in page
+
+
 def test_membership_weighs_modes_under_a_wander():
     """Covariates of units say nothing of readings, so they go with a process."""
     panel = wandering_fleet(ChannelProcess("wiener", 1.0), modes=2, n_units=40)
@@ -211,7 +247,6 @@ def test_a_pickle_keeps_the_process(fits):
         {"linking_rank": 1},
         {"covariates": ["load"]},
         {"regimes": cem.Regimes(["load"])},
-        {"uncertainty": "bootstrap"},
     ],
     ids=lambda options: next(iter(options)),
 )
@@ -222,17 +257,10 @@ def test_options_that_do_not_know_of_it_are_refused_by_name(options):
 
 
 REFUSALS = {
-    "scorer": lambda model, panel: model.scorer(),
     "forgetting": lambda model, panel: Scorer(model, forgetting=0.99),
-    "fleet": lambda model, panel: model.scorer().fleet(),
     "C header": lambda model, panel: model.export_c(),
     "lives": lambda model, panel: cem.RemainingLife(model),
     "information": lambda model, panel: cem.RemainingLife(model, information=0.5),
-    "residuals": lambda model, panel: model.residuals(panel),
-    "diagnostics": lambda model, panel: cem.diagnostics.residuals(model, panel),
-    "time correlation": lambda model, panel: cem.diagnostics.time_correlation(model, panel),
-    "report": lambda model, panel: model.report(panel),
-    "uncertainty": lambda model, panel: model.with_uncertainty([model.internal_parameters]),
 }
 
 

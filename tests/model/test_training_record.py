@@ -15,6 +15,20 @@ REPORT = {
     "n_predictions": 40,
 }
 CALIBRATION = {"temper": 0.5, "knots": [-1.0, 1.0], "images": [-0.5, 0.5], "before": REPORT, "after": None}
+CANDIDATE = {
+    "basis": "Polynomial(degree=2)",
+    "covariance": "full",
+    "process": "",
+    "n_modes": 1,
+    "linking_rank": 0,
+    "linking_penalty": None,
+    "n_parameters": 9,
+    "score": 1.5,
+    "gap": 0.0,
+    "gap_standard_error": 0.0,
+    "near_best": True,
+    "recommended": True,
+}
 RECORD = {
     "n_units": 40,
     "n_observations": 400,
@@ -34,6 +48,7 @@ RECORD = {
     "n_failed": 40,
     "information": [0.25, 1.0, 1],
     "calibration": CALIBRATION,
+    "basis_choice": {"score": "crps", "reason": "it is best", "n_folds": 5, "candidates": [CANDIDATE]},
     "mine": object(),
 }
 SHAPE = {"n_modes": 2, "n_channels": 3, "rank": 0}
@@ -68,6 +83,11 @@ UNSOUND = {
     "converged is a number": ({"converged": 1}, r"true or false"),
     "covariance is a list": ({"covariance": ["full"]}, r"a text"),
     "half a surrogate pair": ({"kernel": "\ud800"}, r"Unicode"),
+    "a choice without candidates": ({"basis_choice": {"score": "crps", "reason": "", "n_folds": 5}}, r"lacks 'cand"),
+    "a candidate without a gap": (
+        {"basis_choice": {"score": "", "reason": "", "n_folds": 5, "candidates": [{**CANDIDATE, "gap": None}]}},
+        r"\['basis_choice'\]\['candidates'\]\[0\]\['gap'\] is None",
+    ),
     "starts is a number": ({"starts": 3}, r"a list"),
     "a start is a number": ({"starts": [3]}, r"\['starts'\]\[0\] is 3"),
     "a start's passes": ({"starts": [{"n_iter": -2}]}, r"\['starts'\]\[0\]\['n_iter'\] is -2"),

@@ -91,6 +91,14 @@ def test_recalibration_is_its_twin(seed, n_grid, width, n_knots, steep) -> None:
     found = Calibration(1.0, tuple(knots), tuple(images)).corrected_masses(masses)
     np.testing.assert_allclose(found, reference_lives.recalibrated(masses, knots, images), atol=1e-12)
     edges = np.arange(n_grid + 1.0)
+    # Of each law's own knots where the correction depends on its median.
+    scale = {"medians": (0.2 * n_grid, 0.7 * n_grid), "centres": (0.3, -0.2), "spreads": (0.7, 1.8)}
+    by_life = Calibration(1.0, tuple(knots), tuple(images), **scale)
+    for one, own in zip(masses, by_life.corrected_masses(masses, edges), strict=True):
+        median = np.interp(0.5, np.concatenate([[0.0], np.cumsum(one)]), edges)
+        share = np.clip(np.log(median / (0.2 * n_grid)) / np.log(3.5), 0.0, 1.0)
+        moved = 0.3 - 0.5 * share + knots * 0.7 * (1.8 / 0.7) ** share
+        np.testing.assert_allclose(own, reference_lives.recalibrated(one[None], moved, images)[0], atol=1e-9)
     outcomes = rng.uniform(-1.0, n_grid + 1.0, 5)
     law = RemainingLifeDistribution(points, masses[:, :, None])
     wanted = reference_lives.scores_at(edges, masses, outcomes)
@@ -118,11 +126,16 @@ def test_the_kernels_refuse_arrays_that_do_not_fit() -> None:
     for place, wrong in ((2, np.ones(2)), (3, np.ones((1, 5))), (6, np.ones((1, 1, 3))), (8, np.empty((1, 4, 2)))):
         with pytest.raises(OptionError):
             _rul.lognormal_laws(*good[:place], wrong, *good[place + 1 :])
-    two = np.array([0.0, 1.0])
+    two, none = np.array([0.0, 1.0]), np.empty((0, 0))
+    without, scaled = np.empty((3, 0)), np.ones((3, 2))
     with pytest.raises(OptionError, match="knots"):
-        _rul.recalibrate(_table(), one, one, row, np.empty((1, 4)))
+        _rul.recalibrate(_table(), one, one, without, none, row, np.empty((1, 4)))
     with pytest.raises(OptionError, match="masses_out has 5"):
-        _rul.recalibrate(_table(), two, two, row, np.empty((1, 5)))
+        _rul.recalibrate(_table(), two, two, without, none, row, np.empty((1, 5)))
+    with pytest.raises(OptionError, match="edges has 4"):
+        _rul.recalibrate(_table(), two, two, scaled, row, row, np.empty((1, 4)))
+    with pytest.raises(OptionError, match="scale has"):
+        _rul.recalibrate(_table(), two, two, np.ones((3, 1)), np.ones((1, 5)), row, np.empty((1, 4)))
     with pytest.raises(OptionError, match="edges has 4"):
         _rul.scores_at(_table(), row, row, one, np.empty(1))
     with pytest.raises(OptionError, match=r"by less than 0\.1"):

@@ -74,6 +74,33 @@ def test_whitening_commutes_with_a_shift_of_the_clock(process):
     np.testing.assert_allclose(there.design, here.design @ S, atol=1e-12)
 
 
+@pytest.mark.parametrize("process", PROCESSES, ids=str)
+def test_a_filter_goes_on_where_earlier_readings_left_it(process):
+    """Streaming whitens reading by reading, and must have the bits of all at once; missing readings move nothing."""
+    rng = np.random.default_rng(9)
+    lengths = np.array([6, 0, 3])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    times = np.concatenate([ragged_times(rng, n) for n in lengths])
+    design, x = Polynomial(2).bind(times)(times), rng.normal(size=len(times))
+    x[[0, 3]] = np.nan
+    whole = whitened(process, times, design, x, offsets)
+    filters, rows = None, [[], [], []]
+    for i in range(6):
+        here = [np.arange(a + i, a + i + 1) if i < n else [] for a, n in zip(offsets[:-1], lengths, strict=True)]
+        own = np.concatenate(here).astype(int)
+        filters = whitened(
+            process, times[own], design[own], x[own], np.cumsum([0, *map(len, here)]), filters
+        )
+        rows[0].extend(own)
+        rows[1].extend(filters.design)
+        rows[2].extend(filters.values[:, 0])
+    order = np.argsort(rows[0])
+    np.testing.assert_array_equal(np.array(rows[1])[order], whole.design)
+    np.testing.assert_array_equal(np.array(rows[2])[order], whole.values[:, 0])
+    for name in ("log_determinants", "means", "variances", "last"):
+        np.testing.assert_array_equal(getattr(filters, name), getattr(whole, name))
+
+
 def test_without_a_ratio_rows_stay_as_they_are():
     times, design = np.arange(5.0), np.ones((5, 1))
     white = white_unit(ChannelProcess("integrated", 0.0), times, design, times)
@@ -89,11 +116,12 @@ def test_the_kernel_refuses_arrays_that_do_not_fit():
         np.zeros((3, 5)),
         np.array([0, 3]),
         0.0,
+        np.zeros(1, dtype=np.int64),
         np.empty(1),
         np.empty((1, 2, 2)),
         np.empty((1, 3)),
     ]
     whiten_units(*arrays, (3, 2, 1))
-    for at, wrong in ((0, np.zeros((2, 2))), (1, np.zeros((3, 4))), (2, np.array([0, 4])), (5, np.empty((1, 2, 1)))):
+    for at, wrong in ((0, np.zeros((2, 2))), (1, np.zeros((3, 4))), (2, np.array([0, 4])), (6, np.empty((1, 2, 1)))):
         with pytest.raises(ValueError):
             whiten_units(*[wrong if i == at else array for i, array in enumerate(arrays)], (3, 2, 1))

@@ -1,9 +1,10 @@
-"""``cem choose``: numbers of modes compared, in one table with a recommendation."""
+"""``cem choose``: numbers of modes, or bases and what goes with them, compared in one table with a recommendation."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +12,27 @@ from cem.cli.conditions import add_conditions
 from cem.cli.files import check_writable, read_for_fit, was_read, write_bytes
 from cem.cli.forms import add_forms, check_forms, is_written
 from cem.cli.model_options import add_model_choice, estimator_of
-from cem.cli.options import STANDARD_OUTPUT, add_output, add_search, add_table, count, share
+from cem.cli.options import STANDARD_OUTPUT, add_output, add_search, add_table, count, positive, share
 from cem.cli.remembered import with_columns
+from cem.errors import OptionError
 from cem.errors.display import escaped
 from cem.errors.names import counted
 from cem.errors.options import shortened
 
 if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
+    from cem.panel.panel import Panel
+    from cem.selection.basis_choice import BasisChoice
     from cem.selection.mode_choice import ModeChoice
 
 __all__ = ["add_parser", "run_choose"]
 
 _TEXT = (
     "Compare numbers of failure modes: log-likelihood, AIC, BIC, ICL, the log-likelihood of units that were left out, "
-    "and a bootstrap test of each number against one mode more; and recommend one, with the reason."
+    "and a bootstrap test of each number against one mode more; and recommend one, with the reason. With --what basis: "
+    "compare bases, links, covariances and processes on units that were left out, and take the simplest near the best."
 )
+_SCORES = ("crps", "rmse", "forecast", "log_likelihood")
 
 
 def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
@@ -40,14 +46,29 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         Further arguments of the parser: the common epilog.
     """
     parser: argparse.ArgumentParser = commands.add_parser(
-        "choose", help="Compare numbers of failure modes, and recommend one.", description=_TEXT, **options
+        "choose", help="Compare numbers of failure modes, or bases, and recommend one.", description=_TEXT, **options
     )
     parser.set_defaults(run=run_choose)
     add_table(parser)
     parser.add_argument(
-        "-k", "--modes", type=numbers, default=numbers("1..6"), metavar="A..B",
-        help="numbers of modes: a range such as 1..6, or a list such as 2,3,5 (default: 1..6)",
+        "--what",
+        choices=("modes", "basis"),
+        default="modes",
+        help="modes: how many (default). basis: which one, with linking rank and penalty, covariance and process; "
+        "--basis, which may be repeated, replaces the menu",
+    )
+    parser.add_argument(
+        "-k", "--modes", type=numbers, metavar="A..B",
+        help="numbers of modes: a range such as 1..6, or a list such as 2,3,5 (default: 1..6; with --what basis 1)",
     )  # fmt: skip
+    parser.add_argument(
+        "--score", choices=_SCORES,
+        help="with --what basis: crps or rmse of remaining lives, forecast or log_likelihood of later readings "
+        "(default: crps with --time-axis to_failure, else forecast)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cap", type=positive, metavar="R", help="with --score rmse: remaining lives beyond it count as R"
+    )
     parser.add_argument("--no-test", action="store_true", help="leave the bootstrap tests out")
     parser.add_argument(
         "--replicates", type=count, default=99, metavar="N", help="most fleets that a test draws (default: 99)"
@@ -65,8 +86,8 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     add_model_choice(parser)
     add_search(parser, starts=10)
     add_conditions(parser)
-    add_output(parser, "write the model with the recommended number of modes to this file", metavar="MODEL")
-    add_forms(parser, "number of modes")
+    add_output(parser, "write the recommended model to this file", metavar="MODEL")
+    add_forms(parser, "candidate")
     return parser
 
 
@@ -104,28 +125,15 @@ def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]
     FitError
         No number of modes can be fitted.
     """
-    from cem.selection.choosing import choose_modes
-
     check_forms(options)
     other = "--json" if options.json else "--csv" if options.csv else None
     check_writable(options.output, binary=True, other=other)
+    of_basis = options.what == "basis"
+    _check_options(options, of_basis)
     panel, time = read_for_fit(options)
     terminal.detail(was_read(options, panel))
-    estimator = estimator_of(options, panel, max(options.modes))
     with terminal.stages() as progress:
-        found = choose_modes(
-            estimator,
-            panel,
-            options.modes,
-            test=not options.no_test,
-            n_replicates=options.replicates,
-            level=options.level,
-            n_folds=options.folds,
-            random_state=options.seed,
-            n_jobs=estimator._options().n_jobs,
-            maximum_likelihood=options.maximum_likelihood,
-            progress=progress,
-        )
+        found = (_basis if of_basis else _modes)(options, panel, progress)
     if options.output is not None:
         model = with_columns(options, found.estimator.model_, panel, time)
         if options.output == STANDARD_OUTPUT:
@@ -136,20 +144,103 @@ def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]
         else:
             model.save(options.output)
     columns = {
-        name: [None if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells.tolist()]
-        for name, cells in found.table().items()
+        name: [None if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells]
+        for name, cells in _plain(found.table()).items()
     }
-    if is_written(options, terminal, columns, lambda: _document(options, found, noted)):
+    if is_written(options, terminal, columns, lambda: _written(options, found, noted)):
         if not options.json:  # a table has no place for the reason
-            terminal.warn(f"{counted(found.n_modes, 'mode')}: {found.reason}")
+            terminal.warn(f"{_name(found)}: {found.reason}")
         return
     terminal.document(str(found))
     if isinstance(options.output, Path):
         terminal.done(f"written: {escaped(options.output)}")
 
 
-def _document(options: argparse.Namespace, found: ModeChoice, noted: list[str]) -> dict[str, Any]:
+def _check_options(options: argparse.Namespace, of_basis: bool) -> None:
+    if not of_basis:
+        for name in ("score", "cap"):
+            if getattr(options, name) is not None:
+                raise OptionError(f"--{name} is for --what basis; numbers of modes are compared by the likelihood")
+    elif any(channel is not None for channel, _ in options.basis or []):
+        raise OptionError(
+            "--what basis compares bases of all channels together; give --basis without a channel, or leave it out for "
+            "a menu made from the table"
+        )
+    if options.cap is not None and options.score != "rmse":
+        raise OptionError("--cap is for --score rmse; give both")
+
+
+def _modes(options: argparse.Namespace, panel: Panel, progress: Any) -> ModeChoice:
+    from cem.selection.choosing import choose_modes
+
+    options.modes = options.modes or numbers("1..6")
+    estimator = estimator_of(options, panel, max(options.modes))
+    return choose_modes(
+        estimator,
+        panel,
+        options.modes,
+        test=not options.no_test,
+        n_replicates=options.replicates,
+        level=options.level,
+        n_folds=options.folds,
+        random_state=options.seed,
+        n_jobs=estimator._options().n_jobs,
+        maximum_likelihood=options.maximum_likelihood,
+        progress=progress,
+    )
+
+
+def _basis(options: argparse.Namespace, panel: Panel, progress: Any) -> BasisChoice:
+    from cem.selection.choosing_basis import choose_basis
+
+    given = [basis for _, basis in options.basis or []]
+    options.basis = None
+    modes = options.modes or [1]
+    estimator = estimator_of(options, panel, modes[0])
+    return choose_basis(
+        estimator,
+        panel,
+        bases=given or None,
+        modes=modes,
+        score=options.score,
+        cap=options.cap,
+        n_folds=options.folds,
+        random_state=options.seed,
+        n_jobs=estimator._options().n_jobs,
+        progress=progress,
+    )
+
+
+def _plain(columns: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {name: cells.tolist() if hasattr(cells, "tolist") else list(cells) for name, cells in columns.items()}
+
+
+def _name(found: ModeChoice | BasisChoice) -> str:
+    from cem.selection.mode_choice import ModeChoice
+
+    return counted(found.n_modes, "mode") if isinstance(found, ModeChoice) else found.taken.name
+
+
+def _written(options: argparse.Namespace, found: Any, noted: list[str]) -> dict[str, Any]:
     """What ``--json`` prints."""
+    if options.what == "modes":
+        return _document(options, found, noted)
+    record = found.record()
+    return {
+        "file": str(options.file),
+        "model": str(options.output) if options.output is not None else None,
+        "recommended": found.taken.name,
+        "basis": repr(found.basis),
+        "score": record["score"],
+        "reason": record["reason"],
+        "candidates": record["candidates"],
+        "left_out": [{"candidate": name, "reason": reason} for name, reason in found.left_out.items()],
+        "warnings": noted,
+    }
+
+
+def _document(options: argparse.Namespace, found: ModeChoice, noted: list[str]) -> dict[str, Any]:
+    """What ``--json`` prints of numbers of modes."""
     return {
         "file": str(options.file),
         "model": str(options.output) if options.output is not None else None,

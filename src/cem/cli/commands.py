@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cem import __version__
+from cem.cli.calibrate import add_parser as add_calibrate
 from cem.cli.choose import add_parser as add_choose
 from cem.cli.conditions import (
     add_conditions,
@@ -154,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     add_forms(score, "unit")
 
     add_choose(commands, epilog=_EPILOG)
+    add_calibrate(commands, epilog=_EPILOG)
     add_rul(commands, epilog=_EPILOG)
     add_report(commands, epilog=_EPILOG)
     add_plot(commands, epilog=_EPILOG)
@@ -377,8 +379,15 @@ def _description(model: FailureModeModel) -> dict[str, Any]:
         "time_axis": model.time_axis,
         **described_conditions(model),
         "training": dict(model.training),
+        **_processes(model),
         **_conditions(model),
     }
+
+
+def _processes(model: FailureModeModel) -> dict[str, Any]:
+    """How units wander about their curves, by channel, if they do."""
+    own = {name: {"kind": x.kind, "ratio": x.ratio, "rate": x.rate} for name, x in model.process_.items()}
+    return {"processes": own} if own else {}
 
 
 def _conditions(model: FailureModeModel) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.conditions import estimator_options, with_random_degree
-from cem.cli.options import BASES, add_ends, basis_choice, count, names, positive
+from cem.cli.options import AUTOMATIC, BASES, add_ends, basis_choice, count, names, positive, process_choice
+from cem.errors import OptionError
 
 if TYPE_CHECKING:
     from cem.basis.families import Basis
@@ -30,7 +31,15 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="[CHANNEL=]BASIS",
         help=f"functions of time for the curves of all channels, or of one: {BASES} (default: polynomial:2); may be "
-        "repeated",
+        f"repeated. {AUTOMATIC}: chosen on units that are left out, as by `cem choose --what basis`",
+    )
+    parser.add_argument(
+        "--process",
+        type=process_choice,
+        action="append",
+        metavar="[CHANNEL=]KIND",
+        help="how units wander about their curves in all channels, or in one: wiener, integrated (smooth), ou (returns), "
+        "none, or auto, one of these where it predicts units that are left out better (default: none); may be repeated",
     )
     parser.add_argument(
         "--covariance",
@@ -102,13 +111,19 @@ def estimator_of(options: argparse.Namespace, panel: Panel, n_modes: int) -> Fai
     from cem.fitting.bases import DEFAULT_BASIS
     from cem.fitting.estimator import FailureModeEM
 
-    basis: dict[str | None, Basis] = {None: DEFAULT_BASIS}
-    basis.update(options.basis or [])
+    given = dict(options.basis or [])
+    automatic = AUTOMATIC in given.values()
+    if automatic and (len(given) > 1 or options.random_degree is not None):
+        raise OptionError(
+            "--basis auto chooses one basis for all channels, of which every coefficient varies; leave other --basis "
+            "and --random-degree out"
+        )
+    basis: dict[str | None, Basis] = {None: DEFAULT_BASIS, **({} if automatic else given)}
     basis = {name: with_random_degree(one, options.random_degree, name) for name, one in basis.items()}
     chosen: dict[str, Any] = estimator_options(options, panel)
     return FailureModeEM(
         n_modes,
-        basis=basis if len(basis) > 1 else basis[None],
+        basis=AUTOMATIC if automatic else basis if len(basis) > 1 else basis[None],
         init=options.init,
         n_init=options.starts,
         max_iter=options.max_iter,
@@ -118,8 +133,15 @@ def estimator_of(options: argparse.Namespace, panel: Panel, n_modes: int) -> Fai
         linking_penalty=options.linking_penalty,
         lifetimes=options.lifetimes,
         time_axis=options.time_axis,
+        process=_process(options),
         gross_errors=options.gross_errors,
         n_jobs=options.jobs,
         random_state=options.seed,
         **chosen,
     )
+
+
+def _process(options: argparse.Namespace) -> Any:
+    """`FailureModeEM.process`: of all channels, or by channel."""
+    given = dict(options.process or [])
+    return given if any(given) else given.get(None)

@@ -8,7 +8,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cem.errors import OptionError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cem.basis.families import Basis
 
 __all__ = [
+    "AUTOMATIC",
     "BASES",
     "FLEETS",
     "STANDARD_INPUT",
@@ -34,6 +35,7 @@ __all__ = [
     "in_words_of_the_command",
     "names",
     "positive",
+    "process_choice",
     "readable",
     "seed",
     "share",
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 BASES = "polynomial:DEGREE, bspline:N_BASIS, fourier:HARMONICS[,PERIOD], exponential:C1,C2,..., constant"
+AUTOMATIC: Final = "auto"
 FLEETS = ("pumps", "compressors")
 
 # Arguments of Python functions, by the names of a command's options.
@@ -295,10 +298,22 @@ def names(text: str) -> list[str]:
     return names
 
 
-def basis_choice(text: str) -> tuple[str | None, Basis]:
-    """(channel or None for all, basis) of ``s2=bspline:6`` or ``polynomial:2``."""
+def basis_choice(text: str) -> tuple[str | None, Basis | Literal["auto"]]:
+    """(channel or None for all, basis) of ``s2=bspline:6``, ``polynomial:2`` or ``auto``."""
+    if text == AUTOMATIC:
+        return None, AUTOMATIC
     channel, equals, spec = text.rpartition("=")
     return (channel if equals else None), _basis(spec)
+
+
+def process_choice(text: str) -> tuple[str | None, str | None]:
+    """(channel or None for all, kind or None) of ``s2=wiener`` or ``auto``."""
+    from cem.process.channel_process import KINDS
+
+    channel, equals, kind = text.rpartition("=")
+    if kind not in (*KINDS, "auto", "none"):
+        raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(KINDS)}, auto and none")
+    return (channel if equals else None), (None if kind == "none" else kind)
 
 
 def function_choice(text: str) -> tuple[str, str]:

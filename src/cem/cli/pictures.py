@@ -273,8 +273,8 @@ def _calibration(options: argparse.Namespace, model: FailureModeModel, panel: No
     calibration = RemainingLife(model).calibration
     if calibration is None:
         raise OptionError(
-            f"{str(options.model)!r} has no calibration; make one in Python, "
-            "cem.RemainingLife(model).calibrated(panel, estimator), and save the result"
+            f"{str(options.model)!r} has no calibration; cem calibrate makes one, and so does "
+            "cem.RemainingLife(model).calibrated(panel, estimator) in Python"
         )
     return CalibrationDisplay.from_calibration(calibration)
 

@@ -11,7 +11,8 @@ from cem.cli.conditions import add_at, conditions_at
 from cem.cli.files import check_writable, read_for_scoring, read_model, was_read, write_table
 from cem.cli.forms import add_forms, check_forms, is_written
 from cem.cli.options import add_model, add_output, add_table, positive, share
-from cem.errors import ConditionalMeanWarning, NoSkillWarning, OptionError
+from cem.errors import ConditionalMeanWarning, NoSkillWarning, OptionError, SuspectDataWarning
+from cem.errors.names import listed
 from cem.errors.warning import warn
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from cem.mixture.life_law import RemainingLifeLaw
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
-    from cem.passage.law import FirstPassage
+    from cem.prognosis.calibration import Calibration
+    from cem.prognosis.threshold_life import ThresholdLife
 
-__all__ = ["add_parser", "add_threshold", "run_rul"]
+__all__ = ["add_monotone", "add_parser", "add_threshold", "check_threshold", "run_rul", "threshold_life"]
 
 _TEXT = (
     "Remaining life of the units in a file: from units that ran to failure (a model fitted with --failure-time and "
@@ -30,6 +32,7 @@ _TEXT = (
 
 _CONDITION = "means are those of the lives that end within the horizon; p_never is the probability of no end (or --cap)"
 _SHOWN_NEVER = 1e-6
+_FLAGS = "flags"
 
 
 def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
@@ -61,6 +64,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         help="add the probability to fail within H from the last reading, in the unit of time; may be repeated",
     )
     add_threshold(parser)
+    add_monotone(parser)
     add_output(parser, "write to this file (default, and -: to standard output)")
     add_forms(parser, "unit")
     return parser
@@ -79,6 +83,57 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     add_at(parser)
 
 
+def add_monotone(parser: argparse.ArgumentParser) -> None:
+    """Add ``--monotone``, of a threshold."""
+    parser.add_argument(
+        "--monotone", action="store_true", help="take curves that only move towards the threshold, and never back"
+    )
+
+
+def check_threshold(options: argparse.Namespace, model: FailureModeModel) -> None:
+    """OptionError if ``--threshold`` and ``--at`` do not fit the model's time axis.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of `add_threshold`.
+    model : FailureModeModel
+    """
+    if model.time_axis == "to_failure" and options.threshold is not None:
+        raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
+    if options.monotone and options.threshold is None:
+        raise OptionError("--monotone is of the curves to a threshold; without --threshold leave --monotone out")
+    if options.at is not None and options.threshold is None:
+        raise OptionError("--at gives the conditions of a threshold; without --threshold leave --at out")
+    if model.time_axis != "to_failure" and options.threshold is None:
+        raise OptionError(
+            "this model is on the forward time axis: give --threshold, and --channel if it has no response"
+        )
+
+
+def threshold_life(options: argparse.Namespace, model: FailureModeModel) -> ThresholdLife:
+    """The prognosis that ``--threshold``, ``--channel``, ``--direction`` and ``--at`` ask for.
+
+    Parameters
+    ----------
+    options : Namespace
+        Of `add_threshold`.
+    model : FailureModeModel
+        On the forward time axis.
+    """
+    from cem.prognosis.threshold_life import ThresholdLife
+
+    at = conditions_at(options.at, model, options.channel or model.response)
+    return ThresholdLife(
+        model,
+        options.threshold,
+        channel=options.channel,
+        direction=options.direction,
+        at=at,  # type: ignore[arg-type]
+        options={"monotone": options.monotone},
+    )
+
+
 def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -> None:
     """Read, predict, write.
 
@@ -93,17 +148,11 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     check_forms(options, output=True)
     options.within = list(dict.fromkeys(options.within))
     model = read_model(options)
-    if model.time_axis == "to_failure" and options.threshold is not None:
-        raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
-    if options.at is not None and options.threshold is None:
-        raise OptionError("--at gives the conditions of a threshold; without --threshold leave --at out")
-    if model.time_axis != "to_failure" and options.threshold is None:
-        raise OptionError(
-            "this model is on the forward time axis: give --threshold, and --channel if it has no response"
-        )
+    check_threshold(options, model)
     panel = read_for_scoring(options, model)
     terminal.detail(was_read(options, panel))
-    header, rows, direction, skill = _predicted(options, model, panel)
+    header, rows, direction, held = _predicted(options, model, panel)
+    skill = None if held is None else held.skill
 
     def document() -> dict[str, Any]:
         found: dict[str, Any] = {"model": str(options.model), "file": str(options.file), "level": options.level}
@@ -111,12 +160,16 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
             found["direction"] = direction
         if model.time_axis == "to_failure":
             found["skill"] = skill
+        report = None if held is None else held.after or held.before
+        found["coverage"] = None if report is None else {str(p): share for p, share in report.coverage.items()}
         if options.within:
             found["within"] = options.within
         return {**found, "units": [dict(zip(header, row, strict=True)) for row in rows], "warnings": noted}
 
     if is_written(options, terminal, _columns(header, rows), document, output=options.output):
         return
+    if header[-1] == _FLAGS and not any(row[-1] for row in rows):  # a column without a word
+        header, rows = header[:-1], [row[:-1] for row in rows]
     shown = [[_shown(value) for value in row] for row in rows]
     unit = f" in {model.time_unit}" if model.time_unit else ""
     title = f"remaining life{unit} of {len(rows)} units under {options.model.name}"
@@ -126,15 +179,20 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     from cem.model.known_parameters import said_of_parameters
 
     condition = _CONDITION if "p_never" in header and options.cap is None and _may_last(header, rows) else ""
-    notes = [note for note in (condition, _skill_shown(skill), said_of_parameters(model, command_line=True)) if note]
+    coverage = _coverage_shown(held)
+    notes = [
+        note
+        for note in (condition, coverage, _skill_shown(skill), said_of_parameters(model, command_line=True))
+        if note
+    ]
     write_table(terminal, options.output, title, header, shown, "\n".join(notes))
 
 
 def _predicted(
     options: argparse.Namespace, model: FailureModeModel, panel: Panel
-) -> tuple[list[str], list[list[Any]], str | None, float | None]:
-    """Column names, one row per unit (None for infinite numbers), the direction of the threshold, and the skill."""
-    direction = skill = None
+) -> tuple[list[str], list[list[Any]], str | None, Calibration | None]:
+    """Column names, a row for each unit (None for infinite numbers), the threshold's direction, the calibration."""
+    direction = held = None
     chances_of_crossing: list[Any] = []
     low_name, high_name = f"lower_{options.level:g}", f"upper_{options.level:g}"
     ages = panel.times[panel.offsets[1:] - 1]
@@ -143,7 +201,8 @@ def _predicted(
         from cem.prognosis.remaining_life import RemainingLife
 
         prognosis = RemainingLife(model)
-        skill = None if prognosis.calibration is None else prognosis.calibration.skill
+        held = prognosis.calibration
+        skill = None if held is None else held.skill
         if skill is not None and skill <= 0:
             warn(
                 f"the calibration of {str(options.model)!r} found its lives no better than without sensors (skill "
@@ -151,19 +210,13 @@ def _predicted(
                 NoSkillWarning,
             )
         law: RemainingLifeLaw = prognosis.predict(panel)
+        _warn_of_flags(law)
     else:
-        channel = options.channel or model.response
-        given = conditions_at(options.at, model, channel)
-        more: dict[str, Any] = {} if given is None else {"covariates": given}
-
-        def passage(**reach: Any) -> FirstPassage:
-            return model.remaining_life(
-                panel, options.threshold, channel=options.channel, direction=options.direction, **more, **reach
-            )
-
-        law = crossing = passage()
+        life = threshold_life(options, model)
+        law = crossing = life.predict(panel)
         if options.within and max(options.within) > law.horizon:  # a simulation looks only so far
-            law = crossing = passage(horizon=max(options.within))
+            law = crossing = life.replaced(options={**life.options, "horizon": max(options.within)}).predict(panel)
+        held = life.calibration
         direction = crossing.direction
         header += ["p_crossed", "p_never"]
         chances_of_crossing = [crossing.probability_crossed, crossing.probability_never]
@@ -175,14 +228,30 @@ def _predicted(
     columns += list(law.failure_probability(options.within).T)
     header += ["mode", "p_mode"]
     best = chances.argmax(axis=1)
+    strange: list[list[Any]] = [[] for _ in panel.units]
+    if law.fit is not None:
+        header.append(_FLAGS)
+        strange = [["; ".join(own)] for own in law.flags]
     rows = [
         [
             unit, float(age), *(float(column[i]) if math.isfinite(column[i]) else None for column in columns),
-            model.mode_labels[best[i]], float(chances[i, best[i]]),
+            model.mode_labels[best[i]], float(chances[i, best[i]]), *strange[i],
         ]
         for i, (unit, age) in enumerate(zip(panel.units, ages, strict=True))
     ]  # fmt: skip
-    return header, rows, direction, skill
+    return header, rows, direction, held
+
+
+def _warn_of_flags(law: RemainingLifeLaw) -> None:
+    """Name the units that no training unit resembles, and those of which something was left out, once."""
+    flagged = [(unit, own) for unit, own in zip(law.units, law.flags, strict=True) if own]
+    if flagged:
+        unit, own = flagged[0]
+        warn(
+            f"{len(flagged)} of {law.n_units} units are not like those in training: {listed([u for u, _ in flagged])} "
+            f"(unit {unit!r}: {', '.join(own)}); column {_FLAGS!r} says why. Check their sensors and their clock",
+            SuspectDataWarning,
+        )
 
 
 def _may_last(header: list[str], rows: list[list[Any]]) -> bool:
@@ -208,8 +277,27 @@ def _columns(header: list[str], rows: list[list[Any]]) -> dict[str, list[Any]]:
     """The table by columns, with infinite lives as numbers and modes as texts."""
     columns = {name: [row[j] for row in rows] for j, name in enumerate(header)}
     for name, cells in columns.items():
-        if name == "mode":
+        if name in ("mode", _FLAGS):
             columns[name] = [str(cell) for cell in cells]
         elif name != "unit":
             columns[name] = [math.inf if cell is None else cell for cell in cells]
     return columns
+
+
+def _coverage_shown(held: Calibration | None) -> str:
+    """What intervals held on units left out, or that nobody has measured it."""
+    report = None if held is None else held.after or held.before
+    if report is None:
+        return "nobody has measured how often these intervals hold the truth; cem calibrate does, and corrects them"
+    text = "on units left out at calibration, " + ", ".join(
+        f"{level:.0%} intervals held {share:.0%}" for level, share in report.coverage.items()
+    )
+    if report.by_life is not None:
+        level = max(report.coverage)
+        low, high = report.by_life.bounds
+        shares = [f"{share:.0%}" for share in report.by_life.coverage[level]]
+        text += (
+            f"; of lives predicted below {low:.4g}, up to {high:.4g} and above, {level:.0%} intervals held "
+            f"{shares[0]}, {shares[1]} and {shares[2]}"
+        )
+    return text

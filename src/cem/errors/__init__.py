@@ -7,6 +7,7 @@ Catch `CemError` to handle every error that cem raises on purpose. Silence one k
 
 from cem.errors.types import (
     BasisError,
+    BasisMisfitWarning,
     CemError,
     CemWarning,
     ClockSetBackWarning,
@@ -56,6 +57,7 @@ from cem.errors.types import (
 
 __all__ = [
     "BasisError",
+    "BasisMisfitWarning",
     "CemError",
     "CemWarning",
     "ClockSetBackWarning",

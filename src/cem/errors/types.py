@@ -96,6 +96,10 @@ class CemWarning(UserWarning):
     """Base class of every warning that cem gives."""
 
 
+class BasisMisfitWarning(CemWarning):
+    """A basis cannot follow curves that are to be linked, which makes predictions worse; take a richer basis."""
+
+
 class ClockWarning(CemWarning):
     """The panel's times do not look like the training times, or units are older than any training unit."""
 

@@ -146,7 +146,6 @@ def _check_process(given: Mapping[str, Any]) -> None:
         ("linking_rank", 0, "linking_rank=0"),
         ("covariates", None, "no covariates"),
         ("regimes", None, "no regimes"),
-        ("uncertainty", None, "no uncertainty"),
     )
     if given.get("gross_errors") == "leave_out":
         raise OptionError(

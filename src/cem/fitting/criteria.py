@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,7 +100,8 @@ def n_free_parameters(
     return (n_modes - 1) * n_membership + means + noises + covariances + loadings + of_laws + wander
 
 
-def n_loadings(sizes: Sequence[int], rank: int) -> int:
+@lru_cache(maxsize=64)  # refits and candidates ask for the same ones: a fifth of the time of a small linked fit
+def n_loadings(sizes: tuple[int, ...], rank: int) -> int:
     """Dimensions that the loadings of r factors add to a mode's covariances.
 
     Only W Wᵀ between channels identifies the loadings, because within a channel Ψ absorbs them. With many channels

@@ -13,6 +13,7 @@ from cem.basis.families import Basis
 from cem.em.constraints import CovarianceStructure
 from cem.errors import FitError, IgnoredLabelsWarning, OptionError, PanelError, UncertaintyError
 from cem.errors.warning import warn
+from cem.fitting.automatic_basis import chosen_for, is_automatic, settings_of
 from cem.fitting.bases import DEFAULT_BASIS
 from cem.fitting.checked_options import checked_options
 from cem.fitting.conditioning import membership_conditions, membership_design
@@ -54,6 +55,7 @@ FloatArray = NDArray[np.float64]
 Data = Any
 Axes = str | Sequence[str] | None
 Labels = ArrayLike | Sequence[Hashable | None]
+_OF_SOME_FITS = ("lifetimes_", "basis_choice_")
 
 
 class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, SklearnFace):
@@ -69,10 +71,12 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     n_modes : int
         K, the number of failure modes. If you do not know it, `cem.selection.choose_modes` compares several numbers and
         recommends one.
-    basis : Basis or mapping of channel to Basis, default Polynomial(2, lower=True)
+    basis : Basis, mapping of channel to Basis, or "auto", default Polynomial(2, lower=True)
         The functions of time that curves are made of. A mapping gives channels a basis each; its key None stands for
         the channels not named. Choose a larger basis if curves bend more than a parabola, a smaller one for short
-        units.
+        units. "auto" compares bases on units that are left out, and takes the simplest that is near the best, by
+        default as `cem.selection.choose_basis`: with it `linking_rank` and `linking_penalty`, where the rank is 0 and
+        the axis is the time to failure, and `covariance`, where that is "auto". It takes as long as some hundred fits.
     init : {"mixed", "kmeans", "prototypes", "random", "tempered"}, default "mixed"
         How fresh starts are made: "kmeans" by k-means++ on the units' shrunken coefficients, "prototypes" from units
         drawn at random, each other unit going to the nearest, "random" from random responsibilities, "tempered" from
@@ -167,12 +171,13 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         the fit, or by 199 refits of fleets drawn from it, which also serve where units are few. On the time to failure,
         where lives are not linked to the channels or units still run, fleets are drawn from the units with replacement.
         A fit with ``sample_weight`` has no bootstrap. Default: predictions take the parameters as known.
-    process : {"wiener", "integrated", "ou"} or mapping of channel to these, optional
+    process : {"wiener", "integrated", "ou", "auto"} or mapping of channel to these, optional
         A unit wanders about its own curve, and forecasts start from where it is (model.md, "A unit wanders about its
         curve"): as a Wiener process, as a smooth integrated one, or as an Ornstein-Uhlenbeck process, which returns.
-        The key None of a mapping stands for channels not named. How much units wander is chosen by the likelihood. Only
-        on the forward time axis, without covariates of readings, regimes and linked channels. Default: what a curve
-        leaves is white noise.
+        The key None of a mapping stands for channels not named. How much units wander is chosen by the likelihood.
+        "auto": one of these or none, by likelihood and forecasts of units that are left out; ``model_.summary()`` says
+        what was tried. Only on the forward time axis, without covariates of readings, regimes and linked channels.
+        Default: what a curve leaves is white noise.
     gross_errors : {"warn", "leave_out", "keep"}, default "warn"
         What to do with readings far outside every mode, such as one ten times too large. "warn" takes a quick look, and
         a `GrossErrorsWarning` names the worst. "leave_out" fits without those that are more than 8 robust standard
@@ -198,6 +203,8 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         Column → coefficients of the modes' log-odds, shape (K,).
     random_columns_ : dict
         Channel → functions of its basis whose coefficients vary from unit to unit.
+    basis_choice_ : cem.selection.BasisChoice
+        What ``basis="auto"`` compared, and took; print it for the table. Only after such a fit from scratch.
     process_ : dict
         Channel → its process with kind, ratio ϱ and rate λ, as `FailureModeModel.process_`.
     responsibilities_ : ndarray of shape (L, K)
@@ -283,7 +290,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         self,
         n_modes: int,
         *,
-        basis: Basis | Mapping[str | None, Basis] = DEFAULT_BASIS,
+        basis: Basis | Mapping[str | None, Basis] | Literal["auto"] = DEFAULT_BASIS,
         init: Literal["mixed", "kmeans", "prototypes", "random", "tempered"] = "mixed",
         n_init: int = 10,
         max_iter: int = 1000,
@@ -311,7 +318,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         noise: Literal["own", "pooled"] = "own",
         membership: Any = None,
         uncertainty: Literal["information", "bootstrap"] | None = None,
-        process: ProcessKind | Mapping[str | None, ProcessKind | None] | None = None,
+        process: ProcessKind | Literal["auto"] | Mapping[str | None, ProcessKind | Literal["auto"] | None] | None = None,
         gross_errors: Literal["warn", "leave_out", "keep"] = "warn",
         **nested: Never,
     ) -> None:
@@ -455,7 +462,7 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         # Fit another object and take over its attributes in one step. An interruption then leaves all of the old fit
         # or all of the new one.
         fresh = object.__new__(type(self))
-        fresh.__dict__.update({name: value for name, value in self.__dict__.items() if name != "lifetimes_"})
+        fresh.__dict__.update({name: value for name, value in self.__dict__.items() if name not in _OF_SOME_FITS})
         fresh._see_columns(X, panel)
         try:
             refused = fresh._fit_to(
@@ -488,6 +495,10 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         counts: NDArray[np.int64] | None,
     ) -> UncertaintyError | None:
         """Fit; returns why the parameters cannot have the uncertainty that was asked for, if so."""
+        record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
+        if is_automatic(self.basis) and self.gross_errors != "leave_out":  # there each fit without them chooses
+            each_once = panel if counts is None else panel[counts > 0]
+            self.__dict__.update(chosen_for(self, each_once, init, record))
         options = self._options()
         self.__dict__.pop("left_out_readings_", None)
         if self.gross_errors == "leave_out":
@@ -509,7 +520,6 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         if progress is None and self.verbose:
             progress = printer(self.verbose)
         _check_init(init, panel)
-        record: dict[str, Any] = {} if columns is None else {COLUMNS: columns}
         if counts is not None:
             record[DISTINCT] = int(np.count_nonzero(counts))
         of_units = membership_of(init, options) or membership_conditions(panel, options)
@@ -532,6 +542,10 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
                 form = FittedForm.of(result)
         self._form = form
         self._keep(replace(result, of_units=of_units), panel, options, record)
+        if self.time_axis == "to_failure":
+            from cem.model.fit_reference import with_reference
+
+            self.model_ = with_reference(self.__dict__["model_"], given)
         self._counts = counts
         if self.gross_errors == "warn" and options.max_iter:
             from cem.fitting.gross_errors import warn_of_gross_errors
@@ -623,7 +637,11 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
     # -- checks -----------------------------------------------------------------------------------------------------
 
     def _options(self) -> FitOptions:
-        return checked_options(self.get_params(deep=False))
+        return checked_options(self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        """The constructor's arguments, with what ``basis="auto"`` chose in their place."""
+        return settings_of(self.get_params(deep=False), self.__dict__.get("basis_choice_"))
 
 
 def _check_init(init: object, panel: Panel) -> None:

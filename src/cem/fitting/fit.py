@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from cem.fitting.covariates_left import warn_of_what_covariates_leave
 from cem.fitting.fit_warnings import warn_of_fit
 from cem.fitting.given_parameters import check_structure, given_parameters
 from cem.fitting.life_channel import LIFE
+from cem.fitting.misfit import warn_of_misfit
 from cem.fitting.near_ties import past_near_tie, warn_of_near_tie
 from cem.fitting.options import FitOptions, Given, Progress
 from cem.fitting.regime_refinement import refined_run
@@ -38,6 +39,7 @@ from cem.fitting.shrinkage import ChosenShrinkage, chosen_shrinkage, first_shrin
 from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
+from cem.fitting.process_auto import Trial
 from cem.process.channel_process import ChannelProcess
 from cem.search.fresh import (
     one_mode_run,
@@ -104,6 +106,9 @@ def fit_mixture(
     options = with_weight_of(init, options)
     prepared = _prepare(panel, options, init, membership_design, conditions)
     found = _search(prepared, options, init, progress)
+    plain = prepared.plan is None and prepared.conditioning is None
+    if options.linking_rank and plain and init is None and not found.interrupted:
+        warn_of_misfit(panel, found.problem.expectation.statistics, found.run)
     linked = _refine(_link(found, options), prepared, options)
     return _finish(linked, prepared, options, keeps_order=init is not None)
 
@@ -132,6 +137,8 @@ class _Prepared:
         The panel's covariates, and the map of its readings.
     processes : tuple over channels of ChannelProcess or None, optional
         How units wander about their curves; None: they do not.
+    trials : list of Trial
+        What was tried for channels of process "auto".
     """
 
     problem: MixtureProblem
@@ -143,6 +150,7 @@ class _Prepared:
     plan: ColumnPlan | None
     conditioning: Conditioning | None
     processes: tuple[ChannelProcess | None, ...] | None = None
+    trials: list[Trial] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,9 +199,9 @@ def _prepare(
     if conditioning is not None and conditioning.maps is not None:
         steps = steps / conditioning.maps.scales.max(axis=0)
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
-    processes = None
+    processes, trials = None, []
     if options.process is not None or getattr(init, "processes", None) is not None:
-        processes = _processes(panel, learnable.bases, given_channels, steps, plan, options, init)
+        processes, trials = _processes(panel, learnable.bases, given_channels, steps, plan, options, init)
         statistics = SufficientStatistics.from_panel(
             panel, learnable.bases, known_modes=known_modes, plan=plan, processes=processes
         )
@@ -221,6 +229,7 @@ def _prepare(
         plan,
         conditioning,
         processes,
+        trials,
     )
 
 
@@ -232,7 +241,7 @@ def _processes(
     plan: ColumnPlan | None,
     options: FitOptions,
     init: Given,
-) -> tuple[ChannelProcess | None, ...] | None:
+) -> tuple[tuple[ChannelProcess | None, ...] | None, list[Trial]]:
     """How units wander about their curves, by channel: as in the model of a warm start, or chosen for the panel."""
     from cem.fitting.process_choice import chosen_processes
     from cem.model.model import FailureModeModel
@@ -241,17 +250,17 @@ def _processes(
     every = process_kinds(options.process, tuple(given_channels))
     kinds = tuple(every[given_channels.index(name)] for name in panel.channels)
     if not isinstance(init, FailureModeModel):
-        return chosen_processes(panel, bases, kinds, steps, plan) if any(kinds) else None
+        return chosen_processes(panel, bases, kinds, steps, plan) if any(kinds) else (None, [])
     own = init.processes or (None,) * len(init.channels)
     kept = tuple(own[init.channels.index(name)] for name in panel.channels)
     found = tuple(None if process is None else process.kind for process in kept)
-    if options.process is not None and found != kinds:
+    if any(kind not in (own, "auto") for kind, own in zip(kinds, found, strict=True) if options.process is not None):
         raise OptionError(
             f"init: the model has the processes {listed(found, 20)}, and process={shortened(options.process)} means "
             f"{listed(kinds, 20)}; a warm start keeps those of the model: leave process out, or start from the "
             "responsibilities, init=model.predict_proba(panel)"
         )
-    return kept if any(found) else None
+    return (kept if any(found) else None), []
 
 
 def _prepare_columns(
@@ -475,6 +484,7 @@ def _finish(found: _Found, prepared: _Prepared, options: FitOptions, *, keeps_or
         found.conditioning,
         shrinkage=found.shrinkage,
         processes=prepared.processes,
+        trials=prepared.trials,
     )
 
 

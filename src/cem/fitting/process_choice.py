@@ -7,7 +7,8 @@ between modes lies in the span of the basis, and a wander does not.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from cem.basis.families import Basis
 from cem.em.constraints import Constraints, FixedColumns
 from cem.em.expectation import Expectation
 from cem.errors import FitError
+from cem.fitting.process_auto import Trial, held_out_process
 from cem.process.channel_process import ChannelProcess, ProcessKind
 from cem.search.fresh import one_mode_run
 from cem.search.quiet_modes import SMALLEST_NOISE
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from cem.panel.panel import Panel
     from cem.statistics.columns import ColumnPlan
 
-__all__ = ["chosen_processes"]
+__all__ = ["OneChannel", "chosen_processes"]
 
 FloatArray = NDArray[np.float64]
 Point = tuple[float, ...]
@@ -42,13 +44,103 @@ _DECADES, _HALVINGS = 1.0, 3
 _MOST_MOVES = 6
 
 
+@dataclass(frozen=True, eq=False)
+class OneChannel:
+    """The readings of one channel, of at most 200 units, and how they are compressed and fitted in one mode.
+
+    Parameters
+    ----------
+    panel : Panel
+        Of one channel.
+    basis : Basis
+        Bound.
+    step : float
+        Decimal step of the readings, in units of the channel.
+    plan : ColumnPlan or None
+        The columns of all channels' designs.
+    channel : int
+        Position of the channel among these.
+    gap, record : float
+        The typical time between two readings, and from the first to the last one of a unit.
+    """
+
+    panel: Panel
+    basis: Basis
+    step: float
+    plan: ColumnPlan | None
+    channel: int
+    gap: float
+    record: float
+
+    @classmethod
+    def of(cls, panel: Panel, channel: int, basis: Basis, step: float, plan: ColumnPlan | None) -> OneChannel:
+        """Of a channel of a panel."""
+        part, gap, record = _of_channel(panel, channel)
+        return cls(part, basis, step, plan, channel, gap, record)
+
+    def problem(
+        self, panel: Panel, process: ChannelProcess | None
+    ) -> tuple[SufficientStatistics, Constraints, ColumnPlan | None]:
+        """The white statistics of some units, the floors of the M step, and the plan of the channel's columns."""
+        plan = self.plan
+        if plan is not None:
+            plan = plan.select([self.channel], np.zeros((len(panel.times), 0)))
+        statistics = SufficientStatistics.from_panel(
+            panel, [self.basis], plan=plan, processes=None if process is None else [process]
+        )
+        fixed = statistics.fixed
+        columns = None if fixed is None else FixedColumns(fixed.kernel_sizes, fixed.by_mode)
+        floor = max(np.square(self.step / statistics.coordinates.scales[0]) / 12.0, SMALLEST_NOISE)
+        constraints = Constraints(
+            np.array([floor]), np.array([_COVARIANCE_FLOOR]), "full", statistics.coordinates.transforms, fixed=columns
+        )
+        return statistics, constraints, plan
+
+    def likelihood(self, process: ChannelProcess) -> float:
+        """ℓ with all units in one mode, in the panel's units."""
+        statistics, constraints, _ = self.problem(self.panel, process)
+        try:
+            run = one_mode_run(Expectation(statistics), constraints, _PASSES)
+        except FitError:
+            return -np.inf
+        return float(run.log_likelihood) + statistics.log_jacobian
+
+    def most_likely(self, kind: ProcessKind) -> ChannelProcess:
+        """The most likely process of one kind, in decades of its numbers: first on a grid, then about its best point.
+
+        With ratio 0 where no wander is more likely than none.
+        """
+        known: dict[Point, float] = {}
+
+        def likelihood(point: Point) -> float:
+            if point not in known:
+                known[point] = self.likelihood(_process(kind, point))
+            return known[point]
+
+        best = max(_grid(kind, self.gap, self.record), key=likelihood)
+        for halvings in range(_HALVINGS + 1):
+            step_size = _DECADES / 2.0**halvings
+            for _ in range(_MOST_MOVES):
+                near = [
+                    tuple(value + sign * step_size * (i == axis) for i, value in enumerate(best))
+                    for axis in range(len(best))
+                    for sign in (-1.0, 1.0)
+                ]
+                before, best = best, max([best, *near], key=likelihood)
+                if best == before:
+                    break
+        found = _process(kind, best)
+        still = ChannelProcess(kind, 0.0, found.rate)
+        return found if likelihood(best) > self.likelihood(still) else still
+
+
 def chosen_processes(
     panel: Panel,
     bases: Sequence[Basis],
-    kinds: Sequence[ProcessKind | None],
+    kinds: Sequence[ProcessKind | Literal["auto"] | None],
     steps: FloatArray,
     plan: ColumnPlan | None = None,
-) -> tuple[ChannelProcess | None, ...]:
+) -> tuple[tuple[ChannelProcess | None, ...], list[Trial]]:
     """The process of each channel, with the ratio (and rate) of highest likelihood on at most 200 units.
 
     Parameters
@@ -57,7 +149,7 @@ def chosen_processes(
         Readings to compress.
     bases : sequence of Basis
         Bound.
-    kinds : sequence over channels of {"wiener", "integrated", "ou"} or None
+    kinds : sequence over channels of {"wiener", "integrated", "ou", "auto"} or None
     steps : ndarray of shape (C,)
         Decimal steps of the readings, in units of the channels, whose δ²/12 is the smallest noise.
     plan : ColumnPlan, optional
@@ -65,13 +157,24 @@ def chosen_processes(
 
     Returns
     -------
-    tuple over channels of ChannelProcess or None
+    processes : tuple over channels of ChannelProcess or None
         With ratio 0 where no wander is more likely than none.
+    trials : list of Trial
+        What was tried for channels of kind "auto".
     """
-    return tuple(
-        None if kind is None else _chosen(kind, *_of_channel(panel, c), bases[c], float(steps[c]), plan, c)
-        for c, kind in enumerate(kinds)
-    )
+    found: list[ChannelProcess | None] = []
+    trials: list[Trial] = []
+    for c, kind in enumerate(kinds):
+        process = None
+        if kind is not None:
+            one = OneChannel.of(panel, c, bases[c], float(steps[c]), plan)
+            if kind == "auto":
+                process, tried = held_out_process(panel.channels[c], one)
+                trials += tried
+            else:
+                process = one.most_likely(kind)
+        found.append(process)
+    return tuple(found), trials
 
 
 def _of_channel(panel: Panel, channel: int) -> tuple[Panel, float, float]:
@@ -93,43 +196,6 @@ def _of_channel(panel: Panel, channel: int) -> tuple[Panel, float, float]:
     return part, float(np.median(gaps)), float(np.median(records))
 
 
-def _chosen(
-    kind: ProcessKind,
-    panel: Panel,
-    gap: float,
-    record: float,
-    basis: Basis,
-    step: float,
-    plan: ColumnPlan | None,
-    channel: int,
-) -> ChannelProcess:
-    """The most likely process of one kind, in decades of its numbers: first on a grid, then about its best point."""
-    if plan is not None:
-        plan = plan.select([channel], np.zeros((len(panel.times), 0)))
-    known: dict[Point, float] = {}
-
-    def likelihood(point: Point) -> float:
-        if point not in known:
-            known[point] = _likelihood(panel, basis, _process(kind, point), step, plan)
-        return known[point]
-
-    best = max(_grid(kind, gap, record), key=likelihood)
-    for halvings in range(_HALVINGS + 1):
-        step_size = _DECADES / 2.0**halvings
-        for _ in range(_MOST_MOVES):
-            near = [
-                tuple(value + sign * step_size * (i == axis) for i, value in enumerate(best))
-                for axis in range(len(best))
-                for sign in (-1.0, 1.0)
-            ]
-            before, best = best, max([best, *near], key=likelihood)
-            if best == before:
-                break
-    found = _process(kind, best)
-    still = ChannelProcess(kind, 0.0, found.rate)
-    return found if likelihood(best) > _likelihood(panel, basis, still, step, plan) else still
-
-
 def _grid(kind: ProcessKind, gap: float, record: float) -> Iterator[Point]:
     """Decades of ϱ, or of the variance ϱ / 2λ of an OU process and its rate λ."""
     if kind != "ou":
@@ -148,19 +214,3 @@ def _process(kind: ProcessKind, point: Point) -> ChannelProcess:
     if kind != "ou":
         return ChannelProcess(kind, 10.0 ** point[0])
     return ChannelProcess(kind, 2.0 * 10.0 ** (point[0] + point[1]), 10.0 ** point[1])
-
-
-def _likelihood(panel: Panel, basis: Basis, process: ChannelProcess, step: float, plan: ColumnPlan | None) -> float:
-    """ℓ of one channel with all units in one mode, in the panel's units."""
-    statistics = SufficientStatistics.from_panel(panel, [basis], plan=plan, processes=[process])
-    fixed = statistics.fixed
-    columns = None if fixed is None else FixedColumns(fixed.kernel_sizes, fixed.by_mode)
-    floor = max(np.square(step / statistics.coordinates.scales[0]) / 12.0, SMALLEST_NOISE)
-    constraints = Constraints(
-        np.array([floor]), np.array([_COVARIANCE_FLOOR]), "full", statistics.coordinates.transforms, fixed=columns
-    )
-    try:
-        run = one_mode_run(Expectation(statistics), constraints, _PASSES)
-    except FitError:
-        return -np.inf
-    return float(run.log_likelihood) + statistics.log_jacobian

@@ -73,6 +73,7 @@ def training_record(
             else {}
         ),
         **_columns(result, options),
+        **({"processes": [trial.record() for trial in result.trials]} if result.trials else {}),
     }
 
 

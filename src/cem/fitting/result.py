@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from cem.em.constraints import Constraints
 from cem.em.mixture_problem import MixtureRun
 from cem.fitting.conditioning import Conditioning
 from cem.fitting.shrinkage import ChosenShrinkage
+from cem.fitting.process_auto import Trial
 from cem.process.channel_process import ChannelProcess
 from cem.search.starts import Start
 from cem.statistics.columns import ColumnPlan
@@ -46,6 +47,7 @@ class FitResult:
     shrinkage: ChosenShrinkage | None = None  # how ν of shrunk covariances was chosen
     of_units: Conditions | None = None  # features of units, by which π depends on their covariates
     processes: tuple[ChannelProcess | None, ...] | None = None  # how units wander about their curves
+    trials: list[Trial] = field(default_factory=list)  # what was tried for channels of process "auto"
 
     @property
     def log_jacobian(self) -> float:

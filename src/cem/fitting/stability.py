@@ -336,7 +336,7 @@ def _refits(
     rng, found = np.random.default_rng(seed), []
     for _ in range(n_replicates):
         drawn = rng.multinomial(counts.sum(), counts / counts.sum())
-        options = em.get_params(deep=False)
+        options = em._settings()
         # Parameters that were only evaluated (max_iter=0) are refitted like any other ones.
         other = type(em)(**{**options, "uncertainty": None, "max_iter": options["max_iter"] or MAX_ITER})
         try:

@@ -393,6 +393,11 @@ class FittedMixture:
         own = self.processes or ()
         return {name: process for name, process in zip(self.channels, own, strict=False) if process is not None}
 
+    def _wander_variance(self, channel: int, ages: FloatArray) -> FloatArray:
+        """Variance of a unit's wander at ages since its first reading, in units of σ²; 0 where units do not wander."""
+        process = None if self.processes is None else self.processes[channel]
+        return np.zeros_like(ages) if process is None else process.covariance(ages, ages)
+
     @property
     def domain(self) -> tuple[float, float]:
         """First and last training time over all channels."""

@@ -15,6 +15,7 @@ from cem.errors.warning import warn
 from cem.numerics.floating import underflow_is_zero
 
 if TYPE_CHECKING:
+    from cem.mixture.unit_fits import UnitFits
     from cem.plot.laws import LawDisplay
 
 __all__ = ["RemainingLifeLaw"]
@@ -68,6 +69,8 @@ class RemainingLifeLaw(ABC):
         def time_unit(self) -> str | None: ...
         @property
         def _backend(self) -> str | None: ...
+        @property
+        def _fits(self) -> UnitFits | None: ...
 
     # ---- what each kind of law computes in its own way ---------------------------------------------------------
 
@@ -300,6 +303,46 @@ class RemainingLifeLaw(ABC):
         levels = 1.0 - np.random.default_rng(random_state).random((self.n_units, n))
         return self._quantile(np.clip(levels, 1e-16, 1.0 - 1e-16))
 
+    # ---- how well the units fit ---------------------------------------------------------------------------------
+
+    @property
+    def fit(self) -> FloatArray | None:
+        """How common such a fit is, shape (L,): the probability that a training unit fits as strangely as this one.
+
+        It compares the channels that were not left out with training units cut off at random ages. Near 0, no training
+        unit is explained like this unit. NaN: the model's fit kept nothing to compare with. None: there was no gate.
+        """
+        return None if self._fits is None else self._fits.fit
+
+    @property
+    def channel_fit(self) -> FloatArray | None:
+        """The same of each channel alone, shape (L, C), in the order of the model's channels."""
+        return None if self._fits is None else self._fits.channel_fit
+
+    @property
+    def readings_left_out(self) -> NDArray[np.int64] | None:
+        """How many readings of each channel were too far out to be entered, shape (L, C); None if none is looked at."""
+        return None if self._fits is None else self._fits.readings_left_out
+
+    @property
+    def channels_left_out(self) -> NDArray[np.bool_] | None:
+        """Whether a channel took no part in a unit's law, shape (L, C); None if none is looked at."""
+        return None if self._fits is None else self._fits.channels_left_out
+
+    @property
+    def flags(self) -> tuple[tuple[str, ...], ...]:
+        """What is strange about each unit, in words, length L; no words for a unit like those in training."""
+        return ((),) * self.n_units if self._fits is None else self._fits.flags
+
+    def _flags_shown(self) -> str:
+        """What a repr says of strange units."""
+        flagged = [l for l, own in enumerate(self.flags) if own]
+        if not flagged:
+            return ""
+        if self.n_units == 1:
+            return f"; {', '.join(self.flags[0])}"
+        return f"; {len(flagged)} flagged: {listed([self.units[l] for l in flagged], _MOST_NAMED)}"
+
     # ---- units -------------------------------------------------------------------------------------------------
 
     @property
@@ -374,7 +417,7 @@ class RemainingLifeLaw(ABC):
         }  # fmt: skip
         labels = self.mode_labels or range(self.mode_probabilities.shape[1])
         columns.update(zip(mode_columns(labels, columns), self.mode_probabilities.T.copy(), strict=True))
-        return columns
+        return columns if self._fits is None else {**columns, **self._fits.columns()}
 
     def _repr_html_(self) -> str:
         from cem.errors.html import MOST_ROWS, html_table

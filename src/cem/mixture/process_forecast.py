@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from cem.mixture.fitted import FittedMixture
     from cem.panel.panel import Panel
     from cem.process.channel_process import ChannelProcess
+    from cem.statistics.whitening import Filters
 
-__all__ = ["Level", "States", "level_at", "states_at"]
+__all__ = ["Level", "States", "level_at", "states_after", "states_at"]
 
 FloatArray = NDArray[np.float64]
 
@@ -75,15 +76,19 @@ def states_at(model: FittedMixture, panel: Panel, channel: int, times: FloatArra
     """
     process = None if model.processes is None else model.processes[channel]
     assert process is not None
-    readings = panel.values[:, channel]
-    last = _record(panel, readings)[1]
-    white = whitened(process, panel.times, model.bases[channel](panel.times), readings, panel.offsets)
+    design = model.bases[channel](panel.times)
+    return states_after(process, whitened(process, panel.times, design, panel.values[:, channel], panel.offsets), times)
+
+
+def states_after(process: ChannelProcess, filters: Filters, times: FloatArray) -> States:
+    """As `states_at`, from the filters at the units' last readings."""
+    last = filters.last
     steps = process.steps(np.where(np.isnan(last)[:, None], 0.0, np.maximum(times - last[:, None], 0.0)))
     a, d, q_uu, q_uv, q_vv = np.moveaxis(steps, -1, 0)
-    uu, uv, vv = (white.variances[:, i, None] for i in range(3))
+    uu, uv, vv = (filters.variances[:, i, None] for i in range(3))
     return States(
-        a[..., None] * white.means[:, None, 0] + d[..., None] * white.means[:, None, 1],
-        np.broadcast_to(white.means[:, None, 1], (*times.shape, white.means.shape[-1])),
+        a[..., None] * filters.means[:, None, 0] + d[..., None] * filters.means[:, None, 1],
+        np.broadcast_to(filters.means[:, None, 1], (*times.shape, filters.means.shape[-1])),
         a * a * uu + 2.0 * a * d * uv + d * d * vv + q_uu,
         a * uv + d * vv + q_uv,
         vv + q_vv,
@@ -113,20 +118,18 @@ def level_at(model: FittedMixture, panel: Panel, channel: int, times: FloatArray
     rows, variances = states.u, states.uu
     earlier = times < states.last[:, None]
     if earlier.any():
-        first = _record(panel, readings)[0]
+        first = _first_times(panel, readings)
         _smooth(process, panel, design, readings, first, times, earlier, rows, variances)
     at_times = model.bases[channel](times.reshape(-1)).reshape(n_units, n_times, p)
     return Level(at_times - rows[..., :p], np.ascontiguousarray(rows[..., p]), variances)
 
 
-def _record(panel: Panel, readings: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """First and last time of each unit's readings of the channel, (L,) each; NaN where there is none."""
-    first, last = np.full(panel.n_units, np.nan), np.full(panel.n_units, np.nan)
-    rows = np.flatnonzero(readings == readings)
-    unit = np.repeat(np.arange(panel.n_units), np.diff(panel.offsets))[rows]
-    last[unit] = panel.times[rows]  # of equal positions the last one is kept
-    first[unit[::-1]] = panel.times[rows[::-1]]
-    return first, last
+def _first_times(panel: Panel, readings: FloatArray) -> FloatArray:
+    """Time of each unit's first reading of the channel, (L,); NaN where there is none."""
+    first = np.full(panel.n_units, np.nan)
+    rows = np.flatnonzero(readings == readings)[::-1]
+    first[np.repeat(np.arange(panel.n_units), np.diff(panel.offsets))[rows]] = panel.times[rows]
+    return first
 
 
 def _smooth(

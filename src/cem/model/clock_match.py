@@ -43,6 +43,8 @@ _FAR_AGES = 1.5
 """Ages beyond this many times the longest training life are answered with a warning."""
 _NO_AGE = 10.0
 """A unit first read at this many times the longest training life counts from a clock."""
+_CLOCK_TIME = 100.0
+"""The same where ages beyond training are answered."""
 
 
 def clock_record(panel: Panel) -> dict[str, Any]:
@@ -241,13 +243,15 @@ def _singular(label: str) -> str:
     return label.removesuffix("s") if len(label) > 2 else label
 
 
-def check_running_ages(model: FittedMixture, panel: Panel, ages: np.ndarray) -> None:
+def check_running_ages(model: FittedMixture, panel: Panel, ages: np.ndarray, *, answered: bool = False) -> None:
     """Compare the ages of running units with the lives in the training data.
 
     Parameters
     ----------
     ages : ndarray of shape (L,)
         Of the panel's units.
+    answered : bool
+        Whether ages beyond training get an answer of their own: then only times that can be no ages are refused.
 
     Raises
     ------
@@ -267,9 +271,10 @@ def check_running_ages(model: FittedMixture, panel: Panel, ages: np.ndarray) -> 
     if old.size:
         from cem.panel.life_checks import check_ages
 
-        check_ages(panel)
+        if not answered:
+            check_ages(panel)
         first = panel.times[panel.offsets[:-1]]
-        late = np.flatnonzero(first > _NO_AGE * record["longest"])
+        late = np.flatnonzero(first > (_CLOCK_TIME if answered else _NO_AGE) * record["longest"])
         if late.size:
             raise PanelError(
                 f"times are not ages: the first reading of unit {unit_name(panel._unit_ids, late[0])} is at "

@@ -17,7 +17,7 @@ from cem.errors import OptionError
 from cem.errors.display import escaped
 from cem.errors.names import listed
 from cem.mixture.conditioned import adjusted_panel, mode_curves
-from cem.process.channel_process import refuse_process
+from cem.statistics.whitening import white_rows
 
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
@@ -117,7 +117,8 @@ def residuals(model: FailureModeModel, panel: Panel) -> tuple[FloatArray, FloatA
     -------
     residuals : ndarray of shape (N, C)
         In units of the residual standard deviation; NaN where not observed. Readings are in the panel's order, and
-        have lost what their conditions explain.
+        have lost what their conditions explain. Where units wander (``process=``), they are white: of what each reading
+        adds to those before, so a process that fits leaves no correlation in time.
     leverages : ndarray of shape (N, C)
         φᵀ Σ̂ φ / σ²: the share of a reading's own noise that its unit's curve follows.
 
@@ -125,7 +126,6 @@ def residuals(model: FailureModeModel, panel: Panel) -> tuple[FloatArray, FloatA
     --------
     FailureModeModel.residuals : averaged over the modes, about their mean curves, or as normal quantiles; with tables.
     """
-    refuse_process(model, "residuals", "fit with process=None for them")
     posterior = model.posterior(panel)
     best = posterior.mode_probabilities.argmax(axis=1)
     read = model._aligned(panel)
@@ -135,11 +135,12 @@ def residuals(model: FailureModeModel, panel: Panel) -> tuple[FloatArray, FloatA
     noise = model.noise_variances_
     for c, basis in enumerate(model.bases):
         p = posterior.sizes[c]
-        phi, sigma2 = basis(own.times), noise[best, c][rows]
+        phi, x = white_rows(model.processes, c, own, basis(own.times))
+        sigma2 = noise[best, c][rows]
         curve = np.einsum("np,np->n", phi, posterior.means[np.arange(own.n_units), best, c, :p][rows])
         if model.conditions is not None and model.conditions.by_mode[c]:
             curve += mode_curves(model, read, c)[np.arange(len(rows)), best[rows]]
-        result[:, c] = (own.values[:, c] - curve) / np.sqrt(sigma2)
+        result[:, c] = (x - curve) / np.sqrt(sigma2)
         covariance = posterior.covariances[np.arange(own.n_units), best, c, :p, :p][rows]
         leverages[:, c] = np.einsum("np,npq,nq->n", phi, covariance, phi) / sigma2
     return result, np.where(np.isnan(result), np.nan, leverages)
@@ -186,7 +187,7 @@ def time_correlation(model: FailureModeModel, panel: Panel, n_lags: int = 20) ->
         p = posterior.sizes[c]
         seen = np.flatnonzero(~np.isnan(epsilon[:, c]))
         e, unit = epsilon[seen, c], rows[seen]
-        phi = basis(own.times[seen])
+        phi = white_rows(model.processes, c, own, basis(own.times))[0][seen]
         covariance = posterior.covariances[np.arange(own.n_units), best, c, :p, :p]
         half = np.einsum("np,npq->nq", phi, covariance[unit]) / noise[best, c][unit][:, None]
         spread = np.mean(np.square(e)) + np.mean(np.einsum("nq,nq->n", half, phi)) if len(e) else 1.0

@@ -111,7 +111,7 @@ def encode(model: FittedMixture) -> bytes:
             conditional = _conditional(model) if version >= CONDITIONS_VERSION else {}
             if version == PROCESS_VERSION:
                 conditional["processes"] = _processes(model)
-            if version == UNCERTAIN_VERSION:
+            if model.components is not None:
                 from cem.model import component_parts
 
                 arrays.update(component_parts.component_arrays(model))

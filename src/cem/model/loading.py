@@ -189,7 +189,7 @@ def decode(
         data = memoryview(bytes(data))
     arrays = _arrays(header["arrays"], data, refuse)
     optional = _CONDITION_ARRAYS
-    if version == UNCERTAIN_VERSION:
+    if "uncertainty" in header["model"]:
         from cem.model.component_parts import COMPONENT_ARRAYS
 
         optional = optional | COMPONENT_ARRAYS
@@ -254,6 +254,8 @@ def _header(text: bytes, n_bytes: int, version: int, refuse: Callable[[str], Mod
     parts = header if isinstance(header, dict) else {}
     keys = _MODEL_KEYS | _CONDITION_KEYS if version >= CONDITIONS_VERSION else _MODEL_KEYS
     keys = keys | {UNCERTAIN_VERSION: {"uncertainty"}, PROCESS_VERSION: {"processes"}}.get(version, set())
+    if version == PROCESS_VERSION and isinstance(parts.get("model"), dict) and "uncertainty" in parts["model"]:
+        keys = keys | {"uncertainty"}  # both
     if set(parts) != _HEADER_KEYS or not isinstance(parts["model"], dict) or set(parts["model"]) != keys:
         raise refuse(f"its header must have the keys {sorted(_HEADER_KEYS)} and its model {sorted(keys)}")
     if not isinstance(parts["writer"], str):

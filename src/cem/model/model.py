@@ -280,6 +280,10 @@ class FailureModeModel(ModelOutputs, ConditionAttributes):
             from cem.scoring.linked_scorer import LinkedScorer
 
             return LinkedScorer(self)
+        if self.processes is not None:
+            from cem.scoring.wandering_scorer import WanderingScorer
+
+            return WanderingScorer(self)
         from cem.scoring.scorer import Scorer
 
         return Scorer(self)

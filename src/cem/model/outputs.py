@@ -328,7 +328,7 @@ class ModelOutputs(FittedMixture):
             curve of the unit at these conditions, and its past, too, counts as if it had run at them. Covariates of
             units come from the panel.
         options
-            horizon, n_draws, n_cells, random_state: as for `cem.passage.first_passage.first_passage`.
+            horizon, n_draws, n_cells, random_state, monotone: as for `cem.passage.first_passage.first_passage`.
 
         Returns
         -------

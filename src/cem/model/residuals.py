@@ -22,9 +22,9 @@ from cem.model.innovations import Cells, predicted_cells
 from cem.numerics.decimal_step import decimal_step
 from cem.numerics.normal import log_normal_cdf, normal_cdf, normal_quantile_of_log
 from cem.numerics.special import chi_square_survival
-from cem.process.channel_process import refuse_process
 from cem.statistics.columns import designs_of
 from cem.statistics.coordinates import times_inverse
+from cem.statistics.whitening import white_rows
 
 if TYPE_CHECKING:
     from cem.mixture.parameters import Parameters
@@ -183,7 +183,6 @@ def residuals_of(
     """
     if kind not in KINDS:
         raise OptionError(f"kind is {kind!r}; {', '.join(map(repr, KINDS[:-1]))} or {KINDS[-1]!r} was expected")
-    refuse_process(model, "residuals", "fit with process=None for them")
     k = None if mode is None else model._mode_index(mode)
     read = model._aligned(panel)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
@@ -263,11 +262,11 @@ def _too_far(read: Panel, values: FloatArray, channels: tuple[str, ...], row: in
 
 
 def _internal(model: ModelOutputs, read: Panel, own: Panel) -> tuple[list[FloatArray], FloatArray]:
-    """Rows of each channel's design and the readings, in internal coordinates (model.md §4)."""
+    """Rows of each channel's design and the readings, in internal coordinates (model.md §4); white where it wanders."""
     coordinates, designs, values = model.coordinates, [], np.empty(own.values.shape)
     for c, design in enumerate(designs_of(own, model.bases, plan_of(model, read))):
-        rows = design(slice(None))
-        values[:, c] = (own.values[:, c] - rows @ coordinates.centre(c)) / coordinates.scales[c]
+        rows, x = white_rows(model.processes, c, own, design(slice(None)))
+        values[:, c] = (x - rows @ coordinates.centre(c)) / coordinates.scales[c]
         designs.append(times_inverse(rows, coordinates.transform(c)))
     return designs, values
 
@@ -371,9 +370,11 @@ def _of_components(model: ModelOutputs, read: Panel, mode: int | None) -> tuple[
 def _steps(model: ModelOutputs, read: Panel, own: Panel) -> FloatArray:
     """The decimal step of each reading in internal coordinates, (N, C), as regimes scale it; 0 where it is not rounded.
 
-    Readings of which a few are there are multiples of some power of ten by chance.
+    Readings of which a few are there are multiples of some power of ten by chance. Rounding is left out where units
+    wander, whose white readings have no step.
     """
     steps = np.array([decimal_step(column) if _rounded(column) else 0.0 for column in np.asarray(read.values).T])
+    steps[[own is not None for own in model.processes or ()]] = 0.0
     if not steps.any():
         return np.zeros(own.values.shape)
     if own is read:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cem.errors.display import escaped, short_number
-from cem.errors.names import counted
+from cem.errors.names import counted, listed
 
 if TYPE_CHECKING:
     from cem.mixture.fitted import FittedMixture
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Frame", "Summary", "summarise"]
 
 _PLACES = ("start", "middle", "end")
+_MOST_BASES = 8
 
 
 class Frame(dict[str, list[Any]]):
@@ -58,9 +59,11 @@ class Summary:
         "columns" (functions of each channel's basis by kind), "covariates" (what the model is told with its readings),
         "effects" (coefficients of covariates, in units of the channel and as `FailureModeModel.covariate_effects_`
         counts them; mode "all": one for the fleet), "regimes" (offset and scale of each channel in each regime),
+        "processes" (how units wander about their curves, and what ``process="auto"`` tried),
         "membership" (coefficients of units' covariates, as `FailureModeModel.membership_`),
         "classification" (mean mode probabilities of the training units by the mode they were assigned to, and odds of
-        correct classification), "starts", "floors" (parameters that are at their floor). A table is empty if the model
+        correct classification), "bases" (the best of those that ``basis="auto"`` compared, by rising number of
+        parameters), "starts", "floors" (parameters that are at their floor). A table is empty if the model
         has no record of it.
     facts : dict of str to object
         Log-likelihood, number of parameters, entropy and the like.
@@ -98,8 +101,10 @@ _HEADINGS = {
     "covariates": "Covariates",
     "effects": "Effects of covariates",
     "regimes": "Regimes (a reading less the offset, divided by the scale, is on the average regime)",
+    "processes": "Processes (gains per unit left out, CRPS and interval score of its later readings as a share)",
     "membership": "Membership: log-odds of each mode by covariates of the unit",
     "classification": "Mean mode probabilities of training units, by the mode assigned, and odds of being right",
+    "bases": "Bases compared on units left out (gap: to the best score, and its standard error)",
     "starts": "Starts",
     "floors": "On their floor",
 }
@@ -118,11 +123,25 @@ def summarise(model: FittedMixture) -> Summary:
         "modes": _modes(model, training),
         "curves": _curves(model),
         **_of_conditions(model),
+        **_processes(model, training),
         "classification": _classification(model, names, training),
+        "bases": _bases(training),
         "starts": _records(training.get("starts"), ("kind", "log_likelihood", "n_iter", "fate")),
         "floors": _floors(model, training),
     }
     return Summary(title, frames, _facts(model, training))
+
+
+def _bases(training: Mapping[str, Any]) -> Frame:
+    """The best candidates of an automatic choice of the basis, and the one taken."""
+    rows = training.get("basis_choice", {}).get("candidates", ())
+    best = sorted(rows, key=lambda row: (not row["recommended"], row["gap"]))[:_MOST_BASES]
+    shown = [{**row, "recommended": "<-" if row["recommended"] else ""} for row in rows if row in best]
+    return _records(
+        shown,
+        ("basis", "n_modes", "linking_rank", "covariance", "n_parameters", "score", "gap", "gap_standard_error",
+         "recommended"),
+    )  # fmt: skip
 
 
 def _has_conditions(model: FittedMixture) -> bool:
@@ -136,6 +155,17 @@ def _of_conditions(model: FittedMixture) -> dict[str, Frame]:
     from cem.model.condition_summary import condition_tables
 
     return {name: Frame(columns) for name, columns in condition_tables(model).items()}
+
+
+def _processes(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Frame]:
+    """How units wander about their curves, and what was tried for channels of process="auto"."""
+    tried = training.get("processes")
+    if model.processes is None and not tried:
+        return {}
+    if tried:
+        return {"processes": _records(tried, tuple(tried[0]))}
+    columns = [(name, own.kind, own.ratio, own.rate) for name, own in model.process_.items()]
+    return {"processes": Frame(zip(("channel", "kind", "ratio", "rate"), map(list, zip(*columns, strict=True)), strict=True))}
 
 
 def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,6 +189,9 @@ def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:
         facts["BIC"] = -2 * training["log_likelihood"] + training["n_parameters"] * math.log(training["n_units"])
     if model.linking_rank:
         facts["shared factors"] = model.linking_rank
+    if model.processes is not None or training.get("processes"):
+        own = listed([f"{name}: {process.kind}" for name, process in model.process_.items()], 12) or "none"
+        facts["process"] = f"{own} (by held-out forecasts)" if training.get("processes") else own
     if _has_conditions(model):
         from cem.model.condition_summary import condition_facts
 
@@ -196,12 +229,13 @@ def _curves(model: FittedMixture) -> Frame:
     user, units = model.user_parameters().marginal(), model.channel_units
     for c, (channel, basis) in enumerate(zip(model.channels, model.bases, strict=True)):
         low, high = basis.domain
-        rows = basis(np.array([low, 0.5 * (low + high), high]))
+        places = np.array([low, 0.5 * (low + high), high])
+        rows, wander = basis(places), model._wander_variance(c, places - low)
         for k, label in enumerate(model.mode_labels):
             noise = user.noise_variances[k, c]
             # Without columns of covariates, which come after the basis: at reference conditions, as in `model.curves`.
             mean, factor = user.mean(k, c)[: basis.size], user.factor(k, c)[: basis.size]
-            deviations = np.sqrt(np.square(rows @ factor).sum(axis=1) + noise)
+            deviations = np.sqrt(np.square(rows @ factor).sum(axis=1) + noise * (1.0 + wander))
             cells = (label, channel, units.get(channel, ""), *(rows @ mean), *deviations, math.sqrt(noise))
             for name, cell in zip(columns, cells, strict=True):
                 frame[name].append(float(cell) if isinstance(cell, np.floating) else cell)

@@ -6,6 +6,7 @@ absent, because earlier releases and models built by hand have fewer. Unknown ke
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 from cem.errors import OptionError
 
-__all__ = ["require_calibration", "require_map", "require_sound"]
+__all__ = ["require_calibration", "require_map", "require_scale", "require_sound"]
 
 _MOST = 2**63 - 1
 """Largest count: beyond it arithmetic with floats may overflow."""
@@ -21,6 +22,8 @@ _MOST = 2**63 - 1
 _FARTHEST_SCORE = 1e6
 _SLOPES = (1e-9, 1e9)
 """Bounds of a calibration map, far outside of what `cem.calibration` learns: within them no score becomes infinite."""
+
+_SPREADS = (1e-6, 1e6)
 
 _Shape = tuple[int, int, int]  # modes, channels, rank
 _Check = Callable[[Any, _Shape], None]
@@ -275,6 +278,15 @@ def _information(value: Any, shape: _Shape) -> None:
     _each(value, _above_0_to_1, shape, shape[1])
 
 
+def _basis_choice(value: Any, shape: _Shape) -> None:
+    """The output of `BasisChoice.record`."""
+    _entries(value, {**_CHOICE, "candidates": _candidates}, shape, (*_CHOICE, "candidates"))
+
+
+def _candidates(value: Any, shape: _Shape) -> None:
+    _each(value, lambda row, shape: _entries(row, _CANDIDATE, shape, tuple(_CANDIDATE)), shape)
+
+
 def _lifetimes(value: Any, shape: _Shape) -> None:
     from cem.lifetimes.lifetimes import Lifetimes  # imported here: only models on the time to failure have them
 
@@ -291,6 +303,45 @@ def _lifetimes(value: Any, shape: _Shape) -> None:
 def _calibration(value: Any, shape: _Shape) -> None:
     _entries(value, _CALIBRATION, shape, _IN_EVERY_CALIBRATION)
     require_map(value["knots"], value["images"])
+    medians, centres, spreads = (value.get(name, ()) for name in ("medians", "centres", "spreads"))
+    require_scale(medians, centres, spreads, len(value["knots"]))
+
+
+def _threshold(value: Any, shape: _Shape) -> None:
+    """As `ThresholdLife.save` writes it."""
+    _entries(value, _THRESHOLD, shape, ("threshold", "channel", "direction", "monotone"))
+    if value["direction"] not in ("upper", "lower"):
+        raise _Unsound(value["direction"], "'upper' or 'lower'")
+
+
+def _fit_reference(value: Any, shape: _Shape) -> None:
+    """Ascending scores, and for each mode the ascending knots of all channels together and of each."""
+    _entries(value, {"scores": _ascending}, shape, ("scores", "knots"))
+    scores = value["scores"]
+    n = len(scores)
+
+    def knots(row: Any, shape: _Shape) -> None:
+        _ascending(row, shape)
+        if len(row) != n:
+            raise _Unsound(row, f"a list of {n} numbers", f"has {len(row)} entries")
+
+    modes = value["knots"]
+    try:
+        _each(modes, lambda own, shape: _each(own, knots, shape, 1 + shape[1]), shape, shape[0])
+    except _Unsound as error:
+        error.place = f"['knots']{error.place}"
+        raise
+
+
+def _ascending(value: Any, shape: _Shape) -> None:
+    _numbers(value, shape)
+    if len(value) < 2 or not all(low < high for low, high in itertools.pairwise(value)):
+        raise _Unsound(value, "at least two ascending numbers")
+
+
+def _gate(value: Any, shape: _Shape) -> None:
+    if value not in ("on", "off"):
+        raise _Unsound(value, "'on' or 'off'")
 
 
 def _numbers(value: Any, shape: _Shape) -> None:
@@ -308,7 +359,31 @@ def _report(value: Any, shape: _Shape) -> None:
             raise _Unsound(value, "the same levels", f"has other levels in {name!r} than in 'coverage'")
 
 
-def _by_level(value: Any, shape: _Shape) -> None:
+def _by_life(value: Any, shape: _Shape) -> None:
+    """The output of `ByLife.to_dict`."""
+    _entries(value, _BY_LIFE, shape, tuple(_BY_LIFE))
+    if set(value["coverage"]) != set(value["standard_errors"]):
+        raise _Unsound(value, "the same levels", "has other levels in 'standard_errors' than in 'coverage'")
+
+
+def _two(value: Any, shape: _Shape) -> None:
+    _each(value, _number, shape, 2)
+
+
+def _three(value: Any, shape: _Shape) -> None:
+    _each(value, _number, shape, 3)
+
+
+def _three_counts(value: Any, shape: _Shape) -> None:
+    _each(value, _count, shape, 3)
+
+
+def _threes(value: Any, shape: _Shape) -> None:
+    """Three numbers by the level of an interval."""
+    _by_level(value, shape, _three)
+
+
+def _by_level(value: Any, shape: _Shape, check: _Check = _number) -> None:
     """Numbers by the level of an interval, which JSON stores as text."""
     if not isinstance(value, Mapping):
         raise _Unsound(value, "an object by level")
@@ -319,7 +394,7 @@ def _by_level(value: Any, shape: _Shape) -> None:
             inside = False
         if not inside:
             raise _Unsound(level, "a level between 0 and 1")
-        _number(item, shape)
+        check(item, shape)
 
 
 def require_map(knots: Sequence[float], images: Sequence[float]) -> None:
@@ -354,6 +429,50 @@ def require_map(knots: Sequence[float], images: Sequence[float]) -> None:
             )
 
 
+def require_scale(medians: Sequence[float], centres: Sequence[float], spreads: Sequence[float], n_knots: int) -> None:
+    """Refuse a centre and a spread of normal scores that do not make an increasing map at every predicted median.
+
+    Parameters
+    ----------
+    medians, centres, spreads : sequence of float
+        Of equal length, either none or at least two.
+    n_knots : int
+        Number of knots of the map that follows.
+
+    Raises
+    ------
+    OptionError
+        They do not fit one another, or are out of range.
+    """
+    if not len(medians) == len(centres) == len(spreads) or len(medians) == 1 or (len(medians) and not n_knots):
+        raise OptionError(
+            f"calibration has {len(medians)} medians, {len(centres)} centres and {len(spreads)} spreads; equally many, "
+            "none or at least two, were expected, and knots beside them"
+        )
+    for i, median in enumerate(medians):
+        if not (math.isfinite(median) and median > 0 and (i == 0 or median > medians[i - 1])):
+            raise OptionError(f"calibration has the medians {medians!r}; ascending numbers above 0 were expected")
+    for centre, spread in zip(centres, spreads, strict=True):
+        if not (abs(centre) <= _FARTHEST_SCORE and _SPREADS[0] <= spread <= _SPREADS[1]):
+            raise OptionError(
+                f"calibration has the centre {centre!r} and the spread {spread!r}; a score within "
+                f"±{_FARTHEST_SCORE:g} and a spread from {_SPREADS[0]:g} to {_SPREADS[1]:g} were expected"
+            )
+
+
+_CHOICE: dict[str, _Check] = {"score": _text, "reason": _text, "n_folds": _count}
+_CANDIDATE: dict[str, _Check] = {
+    "basis": _text,
+    "n_modes": _count,
+    "linking_rank": _count,
+    "covariance": _text,
+    "process": _text,
+    "n_parameters": _count,
+    "score": _number,
+    "gap": _number,
+    "gap_standard_error": _number,
+    "recommended": _flag,
+}
 _START: dict[str, _Check] = {"kind": _text, "log_likelihood": _number_or_not, "n_iter": _count, "fate": _text}
 _FLOOR: dict[str, _Check] = {"mode": _mode, "channel": _text, "floor": _text}
 _REPORT: dict[str, _Check] = {
@@ -368,6 +487,8 @@ _REPORT: dict[str, _Check] = {
 }
 _IN_EVERY_REPORT = tuple(_REPORT)
 _REPORT["rmse"] = _number  # since 0.6.0
+_BY_LIFE: dict[str, _Check] = {"bounds": _two, "counts": _three_counts, "coverage": _threes, "standard_errors": _threes}
+_REPORT["by_life"] = _by_life  # since 0.9.0
 _CALIBRATION: dict[str, _Check] = {
     "temper": _above_0_to_1,
     "knots": _numbers,
@@ -377,6 +498,10 @@ _CALIBRATION: dict[str, _Check] = {
 }
 _IN_EVERY_CALIBRATION = tuple(_CALIBRATION)
 _CALIBRATION["without_sensors"] = _report  # since 0.6.0
+_CALIBRATION.update(medians=_numbers, centres=_numbers, spreads=_numbers)  # since 0.9.0
+_THRESHOLD: dict[str, _Check] = {
+    "threshold": _number, "channel": _text, "direction": _text, "monotone": _flag, "calibration": _calibration,
+}  # fmt: skip
 _TIMESTAMP = r"-?\d{4,6}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?"
 _CLOCK: dict[str, _Check] = {"kind": _kind, "origin": _origin, "from_zero": _flag, "longest": _number}
 _RECORD: dict[str, _Check] = {
@@ -405,10 +530,14 @@ _RECORD: dict[str, _Check] = {
     "n_failed": _count,
     "information": _information,
     "calibration": _calibration,
+    "threshold": _threshold,  # since 0.9.0
     "random_columns": _functions_by_channel,  # since 0.6.0, like the next one
     "common_columns": _functions_by_channel,
     "n_distinct_units": _count,  # since 0.7.0
-    "gross_errors": _counts_by_channel,  # since 0.9.0
+    "fit_reference": _fit_reference,  # since 0.9.0, like the next three
+    "gate": _gate,
+    "basis_choice": _basis_choice,
+    "gross_errors": _counts_by_channel,
 }
 
 

@@ -15,7 +15,6 @@ from cem.mixture.parameters import Parameters
 from cem.model.known_parameters import described
 from cem.model.model import FailureModeModel
 from cem.model.outputs import Axes, Data
-from cem.process.channel_process import refuse_process
 
 if TYPE_CHECKING:
     from cem.mixture.prediction import Evidence, Posterior
@@ -194,7 +193,6 @@ def with_uncertainty(
     """See `FailureModeModel.with_uncertainty`."""
     from cem.mixture.component_draws import grouped_draws
 
-    refuse_process(model, "the uncertainty of the parameters", "fit with process=None for it")
     for name, value, most in (("n_draws", n_draws, 100_000), ("n_components", n_components, _MOST_COMPONENTS)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= most:
             raise OptionError(f"{name} is {value!r}; a whole number from 1 to {most:,} was expected")

@@ -51,6 +51,7 @@ def first_passage(
     random_state: int = 0,
     units: Sequence[Hashable] | None = None,
     wander: Wander | None = None,
+    monotone: bool = False,
 ) -> FirstPassage:
     """Return the distribution of each unit's remaining life against a threshold.
 
@@ -89,6 +90,10 @@ def first_passage(
     wander : Wander, optional
         Where units are beside their curves, and how they go on from there. What crosses the threshold is then the curve
         and the wander together, from t_now on; `t_first` is not used. Default: units are on their curves.
+    monotone : bool
+        The law is conditional on a curve that only rises (for "lower": only falls), from t_first to the horizon; of a
+        straight line, on its slope. Where units wander, the wander apart, and from t_now on. A line that rises crosses
+        with certainty. Modes are weighted by how probably their curves rise.
 
     Returns
     -------
@@ -100,7 +105,8 @@ def first_passage(
         Shapes or options do not fit.
     PredictionError
         A number of some unit is not finite, its mode probabilities do not sum to 1, its covariance is not positive
-        semi-definite, or t_now lies before t_first; the message names the unit.
+        semi-definite, or t_now lies before t_first; with monotone=True, its curve almost never rises. The message names
+        the unit.
     """
     rho = np.asarray(mode_probabilities, dtype=np.float64)
     mean, covariance = np.asarray(means, dtype=np.float64), np.asarray(covariances, dtype=np.float64)
@@ -136,7 +142,7 @@ def first_passage(
     mean, level = sign * mean, sign * level
     straight_line = basis.size <= 2 and basis.kind in (_KIND_POLYNOMIAL, _KIND_CONSTANT)
     if straight_line and wander is None:
-        straight = StraightPassage(basis, rho, mean, covariance, start, now, level, names)
+        straight = StraightPassage(basis, rho, mean, covariance, start, now, level, names, monotone)
         straight.direction = direction
         return straight
     if horizon is None:
@@ -149,12 +155,12 @@ def first_passage(
 
         wandering = WanderingPassage(
             basis, wander.mirrored(sign), rho, mean, covariance, now, level, names, horizon, n_draws,
-            max(n_cells, _CELLS_OF_A_WANDER), random_state,
+            max(n_cells, _CELLS_OF_A_WANDER), random_state, monotone,
         )  # fmt: skip
         wandering.direction = direction
         return wandering
     simulated = SimulatedPassage(
-        basis, rho, mean, covariance, start, now, level, names, horizon, n_draws, n_cells, random_state
+        basis, rho, mean, covariance, start, now, level, names, horizon, n_draws, n_cells, random_state, monotone
     )
     simulated.direction = direction
     return simulated

@@ -5,19 +5,55 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cem.errors import PredictionError
 from cem.mixture.life_law import RemainingLifeLaw
 
-__all__ = ["CERTAINLY_CROSSED", "FirstPassage"]
+if TYPE_CHECKING:
+    from cem.mixture.unit_fits import UnitFits
+
+__all__ = ["CERTAINLY_CROSSED", "FirstPassage", "given_monotone"]
 
 FloatArray = NDArray[np.float64]
 
 CERTAINLY_CROSSED = 1e-9
 """If the probability of not having crossed is below this, the unit counts as failed: remaining life 0."""
+
+
+def given_monotone(
+    names: Sequence[Hashable], rho: FloatArray, shares: FloatArray, least: float, remedy: str
+) -> FloatArray:
+    """Return ρ̂ / Σ_k ρ̂_k P(the curve only rises | k), (L, K): weights of probabilities that are joint with rising.
+
+    Parameters
+    ----------
+    names : sequence of hashables
+        The units.
+    rho, shares : ndarray of shape (L, K)
+        Mode probabilities, and P(the curve only rises | k).
+    least : float
+        Least total probability to rise.
+    remedy : str
+        What to do where it is below.
+
+    Raises
+    ------
+    PredictionError
+        The curve of a unit almost never rises; the message names it.
+    """
+    total = (rho * shares).sum(axis=1)
+    bad = np.flatnonzero(~(total > least))
+    if bad.size:
+        raise PredictionError(
+            f"unit {names[bad[0]]!r}: its readings give the probability {total[bad[0]]:.3g} to curves that never turn "
+            f"back from the threshold; at least {least:.3g} was expected for monotone=True: {remedy}"
+        )
+    weights: FloatArray = rho / total[:, None]
+    return weights
 
 
 class FirstPassage(RemainingLifeLaw):
@@ -55,6 +91,7 @@ class FirstPassage(RemainingLifeLaw):
     mode_labels: tuple[Hashable, ...] = ()
     time_unit: str | None = None
     _backend: str | None = None  # of the frame that the units came from
+    _fits: UnitFits | None = None  # how well the units fit the model
     _ended: NDArray[np.bool_]
     _weights: FloatArray
     _OF_UNITS: ClassVar[tuple[str, ...]] = (
@@ -99,6 +136,7 @@ class FirstPassage(RemainingLifeLaw):
         law.units = tuple(self.units[int(i)] for i in kept)
         for name in self._OF_UNITS:
             setattr(law, name, getattr(self, name)[kept])
+        law._fits = None if self._fits is None else self._fits.of(kept)
         return law
 
     def _figures(self, shared: dict[str, Any]) -> dict[str, Any]:
@@ -129,4 +167,4 @@ class FirstPassage(RemainingLifeLaw):
         how = "exact" if self.exact else f"simulated, horizon {self.horizon:g}"
         n = self.mode_probabilities.shape[1]
         modes = f"{n} mode{'s' * (n != 1)}"
-        return f"FirstPassage({self.n_units} units, {modes}, {how})"
+        return f"FirstPassage({self.n_units} units, {modes}, {how}{self._flags_shown()})"

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.normal import normal_density
-from cem.passage.law import FirstPassage
+from cem.passage.law import FirstPassage, given_monotone
 from cem.passage.trajectories import first_crossings, lattice_normals, time_nodes
 
 if TYPE_CHECKING:
@@ -22,6 +22,26 @@ FloatArray = NDArray[np.float64]
 
 N_SHIFTS = 8
 """Independent shifts of the lattice of draws; their scatter is the Monte Carlo error."""
+
+
+LEAST_DRAWS = 50
+"""Draws of a unit that must rise for monotone=True: with fewer the law is too coarse."""
+
+_TIMES_OF_SLOPES = 65
+
+
+def only_rise(basis: Basis, coefficients: FloatArray, start: float, end: float) -> NDArray[np.bool_]:
+    """Whether each drawn curve rises or stays at every one of a grid of times, (S,).
+
+    Parameters
+    ----------
+    basis : Basis
+    coefficients : ndarray of shape (S, p)
+    start, end : float
+        First and last time.
+    """
+    slopes = coefficients @ basis.derivative(np.linspace(start, end, _TIMES_OF_SLOPES)).T
+    return np.asarray((slopes >= 0).all(axis=1))
 
 
 class SimulatedPassage(FirstPassage):
@@ -44,6 +64,7 @@ class SimulatedPassage(FirstPassage):
         n_draws: int,
         n_cells: int,
         random_state: int,
+        monotone: bool = False,
     ) -> None:
         n_units, n_modes, p = mean.shape
         self.horizon = float(horizon)
@@ -55,6 +76,7 @@ class SimulatedPassage(FirstPassage):
         flat = draws.reshape(-1, p)
         # Remaining life of each draw: below 0 if it had crossed already, inf if it does not within the horizon.
         drawn = np.empty((n_units, n_modes, N_SHIFTS, per_shift))
+        rises = np.ones(drawn.shape, dtype=np.bool_) if monotone else None
         for unit in range(n_units):
             nodes = time_nodes(start[unit], now[unit], now[unit] + horizon, n_cells)
             values, slopes = basis(nodes), basis.derivative(nodes)
@@ -66,14 +88,32 @@ class SimulatedPassage(FirstPassage):
                 crossing = first_crossings(nodes, coefficients @ values.T - level[unit, mode], coefficients @ slopes.T)
                 left = np.where(crossing <= now[unit], -1.0, crossing - now[unit])
                 drawn[unit, mode] = left.reshape(N_SHIFTS, per_shift)
-        self._count(drawn, names, rho)
+                if rises is not None:
+                    rises[unit, mode] = only_rise(basis, coefficients, start[unit], now[unit] + horizon).reshape(
+                        N_SHIFTS, per_shift
+                    )
+        self._count(drawn, names, rho, rises)
 
-    def _count(self, drawn: FloatArray, names: Sequence[Hashable], rho: FloatArray) -> None:
-        """Finish from the remaining life of each draw, (L, K, R, S)."""
+    def _count(
+        self,
+        drawn: FloatArray,
+        names: Sequence[Hashable],
+        rho: FloatArray,
+        rises: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Finish from the remaining life of each draw, (L, K, R, S), and which draws count; all by default."""
+        if rises is not None:
+            least = LEAST_DRAWS / (drawn.shape[2] * drawn.shape[3])
+            remedy = "raise n_draws, take a shorter horizon, or a basis of fewer coefficients"
+            share = rises.mean(axis=(2, 3))
+            rho = given_monotone(names, rho, share, least, remedy)
+            drawn = np.where(rises, drawn, -1.0)  # as those that have crossed: neither is part of the law
         self._lives, self._rho = drawn, rho
         n_units, n_drawn = len(drawn), drawn.shape[2] * drawn.shape[3]
         alive = (self._lives >= 0).mean(axis=(2, 3))
         self._conclude(names, rho, alive, np.isinf(self._lives).mean(axis=(2, 3)))
+        if rises is not None:
+            self.mode_probabilities = np.where(self._ended[:, None], rho * share, self.mode_probabilities)
         # The pooled draws in ascending order, each with its mass; all probabilities come from these.
         masses = np.where(self._lives >= 0, self._weights[:, :, None, None], 0.0) / n_drawn
         lives, masses = self._lives.reshape(n_units, -1), masses.reshape(n_units, -1)

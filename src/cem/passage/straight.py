@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.numerics.normal import bivariate_normal_cdf, normal_cdf, normal_density
-from cem.passage.law import FirstPassage
+from cem.passage.law import FirstPassage, given_monotone
 
 if TYPE_CHECKING:
     from cem.basis.family import Basis
@@ -21,6 +21,9 @@ FloatArray = NDArray[np.float64]
 MOST_PAIRS = 100_000
 """Bivariate probabilities computed at once; this bounds the memory for a long list of times."""
 
+LEAST_RISING = 1e-9
+"""Least probability of a line that rises: below it, nothing is left of the law to condition on."""
+
 ROUNDING = 1e-7
 """A slope with a standard deviation below this share of it is certain: the rest comes from floating point."""
 
@@ -29,11 +32,13 @@ class StraightPassage(FirstPassage):
     """First passage of g(t) = value + slope · t: a line below the threshold at two times is below it between them.
 
     So P(not crossed on [t_first, t]) = P(g(t_first) < c, g(t) < c), and its limit is P(g(t_first) < c, slope ≤ 0).
+    Given that the line rises, it is P(g(t) < c, slope > 0) / P(slope > 0), and its limit is 0.
     """
 
     exact = True
     horizon = float("inf")
     _OF_UNITS: ClassVar[tuple[str, ...]] = (*FirstPassage._OF_UNITS, "_covariance", "_gap", "_slope", "_age")
+    _rises = False
 
     def __init__(
         self,
@@ -45,6 +50,7 @@ class StraightPassage(FirstPassage):
         now: FloatArray,
         level: FloatArray,
         names: Sequence[Hashable],
+        monotone: bool = False,
     ) -> None:
         # The pair (value at t_now, slope), less the threshold: everything else is linear in it.
         low, high = basis.domain
@@ -54,8 +60,16 @@ class StraightPassage(FirstPassage):
         self._covariance = np.einsum("lip,lkpq,ljq->lkij", rows, covariance, rows)
         self._gap, self._slope = mean[..., 0] - level, mean[..., 1]
         self._age = now - start
+        self._rises = monotone
+        if monotone:
+            spread = np.sqrt(np.maximum(self._covariance[..., 1, 1], 0.0))
+            z = np.divide(self._slope, spread, out=np.where(self._slope > 0, 40.0, -40.0), where=spread > 0)
+            share = normal_cdf(z)
+            rho = given_monotone(names, rho, share, LEAST_RISING, "look at its readings, or leave the unit out")
         now_below = self._both_below(np.zeros((len(now), 1)))[..., 0]
         self._conclude(names, rho, now_below, self._never_by_mode())
+        if monotone:
+            self.mode_probabilities = np.where(self._ended[:, None], rho * share, self.mode_probabilities)
 
     def _value(self, step: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and variance of g(t_now + step) − c, both (L, K, m), from steps (L, m)."""
@@ -66,12 +80,19 @@ class StraightPassage(FirstPassage):
     def _both_below(self, step: FloatArray) -> FloatArray:
         """P(g(t_first) < c, g(t_now + step) < c | k), (L, K, m), from steps (L, m)."""
         v, s, back = self._covariance[..., None], step[:, None, :], -self._age[:, None]
+        if self._rises:  # then it was lower before
+            gap, variance = self._value(step)
+            falls = np.broadcast_to(-self._slope[..., None], gap.shape)
+            cross = -(v[:, :, 0, 1] + s * v[:, :, 1, 1])
+            return _both_negative(gap, variance, falls, np.broadcast_to(v[:, :, 1, 1], gap.shape), cross)
         m1, v1 = self._value(back)
         m2, v2 = self._value(step)
         cross = v[:, :, 0, 0] + (back[:, None] + s) * v[:, :, 0, 1] + back[:, None] * s * v[:, :, 1, 1]
         return _both_negative(m1, v1, m2, v2, cross)
 
     def _never_by_mode(self) -> FloatArray:
+        if self._rises:
+            return np.zeros(self._slope.shape)
         v, back = self._covariance, -self._age[:, None]
         m1, v1 = (part[..., 0] for part in self._value(back))
         return _both_negative(m1, v1, self._slope, v[..., 1, 1], v[..., 0, 1] + back * v[..., 1, 1], strict=False)

@@ -108,9 +108,12 @@ def _wander(model: FittedMixture, panel: Panel, channel: int, now: NDArray[np.fl
     from cem.passage.wandering import Wander
 
     states = states_at(model, model.with_own_channels(panel), channel, now[:, None])  # type: ignore[attr-defined]
+    noise = model.noise_variances_[:, channel]
+    if model.components is not None:  # the posterior is theirs
+        noise = model.components.parameters.noise_variances[:, channel] * model.coordinates.scales[channel] ** 2
     return Wander(
         process,
-        model.noise_variances_[:, channel],
+        noise,
         np.stack([states.u[:, 0], states.v[:, 0]], axis=1),
         np.stack([states.uu[:, 0], states.uv[:, 0], states.vv[:, 0]], axis=1),
     )

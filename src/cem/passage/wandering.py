@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.passage.simulated import N_SHIFTS, SimulatedPassage
+from cem.passage.simulated import N_SHIFTS, SimulatedPassage, only_rise
 from cem.passage.trajectories import first_crossings, lattice_normals
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class WanderingPassage(SimulatedPassage):
         n_draws: int,
         n_cells: int,
         random_state: int,
+        monotone: bool = False,
     ) -> None:
         """Draw the paths.
 
@@ -87,6 +88,8 @@ class WanderingPassage(SimulatedPassage):
             Crossed at or above.
         names, horizon, n_draws, n_cells, random_state
             As for `SimulatedPassage`.
+        monotone : bool
+            Curves only rise, from t_now on; the wander may fall.
         """
         n_units, n_modes, p = mean.shape
         process, noise, states, variances = wander.process, wander.noise, wander.states, wander.variances
@@ -96,6 +99,7 @@ class WanderingPassage(SimulatedPassage):
         eigenvalues, vectors = np.linalg.eigh(0.5 * (covariance + np.swapaxes(covariance, -1, -2)))
         roots = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))[..., None, :]
         lives = np.empty((n_units, n_modes, N_SHIFTS, per_shift))
+        rises = np.ones(lives.shape, dtype=np.bool_) if monotone else None
         ages = np.linspace(0.0, horizon, n_cells + 1)
         steps = process.steps(np.diff(ages))
         for unit in range(n_units):
@@ -116,7 +120,10 @@ class WanderingPassage(SimulatedPassage):
                 else:
                     crossing = _touched(ages, gap, process.ratio * noise[mode], rng)
                 lives[unit, mode] = np.where(gap[:, 0] <= 0, -1.0, crossing).reshape(N_SHIFTS, per_shift)
-        self._count(lives, names, rho)
+                if rises is not None:
+                    found = only_rise(basis, coefficients, now[unit], now[unit] + horizon)
+                    rises[unit, mode] = found.reshape(N_SHIFTS, per_shift)
+        self._count(lives, names, rho, rises)
 
 
 def _present(

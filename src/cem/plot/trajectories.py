@@ -182,7 +182,8 @@ class TrajectoryDisplay(Display):
         channel : str or sequence of str, optional
             The channels to draw; by default all of the model that the panel has.
         level : float
-            Probability of the bands: that of the curve of a unit of the mode, without the noise of a reading.
+            Probability of the bands: that of the curve of a unit of the mode, with its wander (``process=``) since the
+            first time that is drawn, and without the noise of a reading.
         ax : matplotlib Axes, or one for each channel, optional
             Where to draw; by default a new figure.
 
@@ -395,6 +396,7 @@ def _curves(
             basis = model.bases[c]
             phi, p = basis(times[k]), basis.size
             variance = np.einsum("mp,pq,mq->m", phi, model.covariances_[k, c, :p, :p], phi)
+            variance += model.noise_variances_[k, c] * model._wander_variance(c, times[k] - low)
             spreads[k, i] = np.sqrt(np.maximum(variance, 0.0))
     return times, curves, spreads
 

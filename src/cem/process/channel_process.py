@@ -144,12 +144,14 @@ class ChannelProcess:
         return found
 
 
-def process_kinds(given: Any, channels: tuple[str, ...]) -> tuple[ProcessKind | None, ...]:
-    """The kind of each channel's process from the option as a user gives it.
+def process_kinds(
+    given: Any, channels: tuple[str, ...]
+) -> tuple[ProcessKind | Literal["auto"] | None, ...]:
+    """The kind of each channel's process from the option as a user gives it; "auto": to be chosen.
 
     Parameters
     ----------
-    given : None, str, or mapping of channel to these
+    given : None, a kind, "auto", or mapping of channel to these
         The key None of a mapping stands for channels that it does not name.
     channels : tuple of str
 
@@ -160,11 +162,10 @@ def process_kinds(given: Any, channels: tuple[str, ...]) -> tuple[ProcessKind | 
     """
     by_channel = dict(given) if hasattr(given, "items") else {None: given}
     for name, kind in by_channel.items():
-        if kind is not None and (not isinstance(kind, str) or kind not in KINDS):
+        if kind is not None and (not isinstance(kind, str) or kind not in (*KINDS, "auto")):
             of = "" if name is None else f" of channel {name!r}"
-            raise OptionError(
-                f"process{of} is {shortened(kind)}; None, or one of {', '.join(map(repr, KINDS))}, was expected"
-            )
+            choices = ", ".join(map(repr, (*KINDS, "auto")))
+            raise OptionError(f"process{of} is {shortened(kind)}; None, or one of {choices}, was expected")
         if name is not None and name not in channels:
             raise OptionError(f"process names channel {name!r}; the channels are {', '.join(map(repr, channels[:20]))}")
     others = by_channel.get(None)

@@ -159,6 +159,32 @@ static inline double mapped_score(
     return images[piece] + slopes[piece] * (score - knots[piece]);
 }
 
+/* The median of a law whose probability is spread evenly over its cells. */
+static inline double median_of(ptrdiff_t n_grid, const double *edges, const double *masses) {
+    double below = 0.0;
+    for (ptrdiff_t g = 0; g < n_grid; g++) {
+        if (below + masses[g] >= 0.5)
+            return edges[g] + (masses[g] > 0 ? (0.5 - below) / masses[g] : 1.0) * (edges[g + 1] - edges[g]);
+        below += masses[g];
+    }
+    return edges[n_grid];
+}
+
+/* Knots of h where scores have a centre and a spread of their own: h((z - a) / b) has its knots at a + b knot. */
+static inline void scaled_knots(
+    int n_medians, const double *log_medians, const double *centres, const double *log_spreads, /* (n_medians,) */
+    double median, int n_knots, const double *knots, double *knots_out
+) {
+    const double at = median > 0 ? log(median) : -INFINITY; /* beyond the outermost as there */
+    int i = 0;
+    while (i < n_medians - 2 && log_medians[i + 1] <= at) i++;
+    const double far = (at - log_medians[i]) / (log_medians[i + 1] - log_medians[i]);
+    const double share = far > 0 ? (far < 1 ? far : 1.0) : 0.0;
+    const double centre = centres[i] + share * (centres[i + 1] - centres[i]);
+    const double spread = exp(log_spreads[i] + share * (log_spreads[i + 1] - log_spreads[i]));
+    for (int k = 0; k < n_knots; k++) knots_out[k] = centre + spread * knots[k];
+}
+
 /* Probabilities of one law's cells after recalibration. */
 static inline void recalibrated(
     const normal_table_t *table, int n_knots, const double *knots, const double *images, const double *slopes,

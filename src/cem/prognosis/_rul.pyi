@@ -65,6 +65,8 @@ def recalibrate(
     normal: NormalTable,
     knots: _Float,
     images: _Float,
+    scale: _Float,
+    edges: _Float,
     masses: _Float,
     masses_out: _Float,
 ) -> None: ...

@@ -58,6 +58,11 @@ cdef extern from "_law_kernel.h" nogil:
         const double* log_weights, const double* log_lives, const double* locations, const double* own,
         const double* mean, const double* variance, double* masses_out, double* log_evidence_out,
     ) noexcept nogil
+    double median_of(Py_ssize_t n_grid, const double* edges, const double* masses) noexcept nogil
+    void scaled_knots(
+        int n_medians, const double* log_medians, const double* centres, const double* log_spreads, double median,
+        int n_knots, const double* knots, double* knots_out,
+    ) noexcept nogil
     void recalibrated(
         const normal_table_t* table, int n_knots, const double* knots, const double* images, const double* slopes,
         Py_ssize_t n_grid, const double* masses, double* scratch, double* masses_out,
@@ -350,27 +355,45 @@ cdef class NormalTable:
 def recalibrate(
     NormalTable normal not None,
     const double[::1] knots, const double[::1] images,     # (n,)  of the map h
+    const double[:, ::1] scale,         # (3, m)         ln of predicted medians; centre and ln of spread there;
+                                        #                (3, 0) if scores are not standardised before h
+    const double[:, ::1] edges,         # (1 or L, G + 1)  of the cells; (0, 0) without a scale
     const double[:, ::1] masses,        # (L, G)
     double[:, ::1] masses_out,          # (L, G)
 ):
-    """Phi(h(Phi^-1(F))) of the cells of laws."""
+    """Phi(h((Phi^-1(F) - a) / b)) of the cells of laws, a and b by the median of each."""
     cdef Py_ssize_t l, G = masses.shape[1]
-    cdef int n_knots = <int>knots.shape[0]
+    cdef int n_knots = <int>knots.shape[0], n_medians = <int>scale.shape[1], i
+    _check("scale", scale.shape[0], 3)
+    if n_medians:
+        if n_medians == 1:
+            raise OptionError("scale has one median; none or at least two were expected")
+        _check("edges", edges.shape[1], G + 1)
+        _check("edges", edges.shape[0], 1 if edges.shape[0] == 1 else masses.shape[0])
     _check("images", images.shape[0], n_knots)
     _check("masses_out", masses_out.shape[0], masses.shape[0])
     _check("masses_out", masses_out.shape[1], G)
     if n_knots < 2 or G == 0:
         raise OptionError(f"{n_knots} knots and {G} cells; at least 2 and 1 were expected")
-    cdef double* scratch = <double*> malloc((G + 1 + n_knots) * sizeof(double))
+    cdef double* scratch = <double*> malloc((G + 1 + 2 * n_knots) * sizeof(double))
     cdef double* slopes = scratch + G + 1
+    cdef double* own = slopes + n_knots
     if scratch == NULL:
         raise MemoryError
     with nogil:
-        for l in range(n_knots - 1):
-            slopes[l] = (images[l + 1] - images[l]) / (knots[l + 1] - knots[l])
+        for i in range(n_knots):
+            own[i] = knots[i]
         for l in range(masses.shape[0]):
+            if n_medians:
+                scaled_knots(
+                    n_medians, &scale[0, 0], &scale[1, 0], &scale[2, 0],
+                    median_of(G, &edges[l if edges.shape[0] > 1 else 0, 0], &masses[l, 0]), n_knots, &knots[0], own,
+                )
+            if n_medians or l == 0:
+                for i in range(n_knots - 1):
+                    slopes[i] = (images[i + 1] - images[i]) / (own[i + 1] - own[i])
             recalibrated(
-                &normal.table, n_knots, &knots[0], &images[0], slopes, G, &masses[l, 0], scratch, &masses_out[l, 0],
+                &normal.table, n_knots, own, &images[0], slopes, G, &masses[l, 0], scratch, &masses_out[l, 0],
             )
     free(scratch)
 

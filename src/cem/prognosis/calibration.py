@@ -8,6 +8,9 @@ units:
 * *Recalibration*: let z = Φ⁻¹(F(r)) be the normal score of a remaining life under its own cdf F. A monotone map h takes
   the scores of held-out units to standard normal ones; the corrected cdf is Φ(h(Φ⁻¹(F(r)))). Where h is steep the
   distribution was too wide, where it is flat too narrow.
+* *By age*: scores of short lives may be as narrow as they should be while those of long ones are not. Before h, scores
+  are standardised by a centre and a spread that depend on the predicted median m: h((z − a(m)) / b(m)), b > 0. It
+  increases in z at every m, so the cdf does too.
 
 Most users call `cem.RemainingLife.calibrated`, which calls `calibrate`.
 
@@ -20,9 +23,9 @@ calibrated regression", ICML. Gneiting, Balabdaoui, Raftery (2007), Journal of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +33,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PanelError
 from cem.lifetimes.grid import cell_edges
-from cem.metrics.metrics import cluster_standard_error, crps_pmf, interval_score, rmse
-from cem.model.training_record import require_calibration, require_map
+from cem.metrics.metrics import crps_pmf
+from cem.model.training_record import require_calibration, require_map, require_scale
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.normal import log_normal_cdf, normal_quantile
 from cem.prognosis import _rul
 from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
 from cem.prognosis.heldout import Fit, HeldOut, cut_off_ages, folds_of_units, hold_out
+from cem.prognosis.reliability import LEVELS, Reliability, reliability
 from cem.prognosis.without_sensors import warn_of_no_skill
 
 if TYPE_CHECKING:
@@ -45,9 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["LEVELS", "Calibration", "Reliability", "calibrate", "normal_scores", "reliability"]
 
 FloatArray = NDArray[np.float64]
-
-LEVELS = (0.5, 0.8, 0.9)
-"""Central intervals whose coverage is reported."""
 
 TEMPERS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12)
 """Values of β that `calibrate` tries."""
@@ -58,149 +59,19 @@ _KNOTS = (0.025, 0.05, 0.1, 0.17, 0.25, 0.37, 0.5, 0.63, 0.75, 0.83, 0.9, 0.95, 
 _LEAST_SLOPE, _MOST_SLOPE = 0.02, 10.0
 _FARTHEST = 37.0  # beyond this normal score a probability underflows
 
+UNITS_PER_DEGREE = 25
+"""Failed units that each degree of freedom of the correction's dependence on the predicted median needs."""
 
-@dataclass(frozen=True)
-class Reliability:
-    """How predicted distributions compare with the outcomes: coverage, widths and scores. Print it for a report.
+MOST_DEGREES = 2
+"""A third one gains nothing on 100 turbofans (benchmarks/calibration_by_age.py)."""
 
-    Parameters
-    ----------
-    coverage, standard_errors, widths, interval_scores : mapping of level to float
-        For each central interval: the share of outcomes inside, its cluster-bootstrap standard error over units, the
-        mean width, and the mean interval score.
-    crps : float
-        Mean continuous ranked probability score.
-    pit : tuple of float
-        Shares of the probability integral transforms in ten equal bins; 0.1 each if calibrated.
-    n_units, n_predictions : int
-        Number of units and of predictions.
-    rmse : float, optional
-        Root mean square error of the mean remaining life; None in reports from before it was measured.
-    """
-
-    coverage: dict[float, float]
-    standard_errors: dict[float, float]
-    widths: dict[float, float]
-    interval_scores: dict[float, float]
-    crps: float
-    pit: tuple[float, ...]
-    n_units: int
-    n_predictions: int
-    rmse: float | None = None
-
-    def __str__(self) -> str:
-        lines = [f"{self.n_predictions} predictions of {self.n_units} units, {self._scores()}"]
-        for level, share in self.coverage.items():
-            lines.append(
-                f"  {level:.0%} intervals held {share:.1%} (± {self.standard_errors[level]:.1%}), "
-                f"mean width {self.widths[level]:.4g}, interval score {self.interval_scores[level]:.4g}"
-            )
-        return "\n".join([*lines, "  PIT by tenths: " + " ".join(f"{share:.3f}" for share in self.pit)])
-
-    def to_frame(self, backend: str | None = None) -> Any:
-        """Return one row for each level of the central intervals as a data frame.
-
-        Its columns are level, coverage, standard_error, width and interval_score.
-
-        Parameters
-        ----------
-        backend : {"pandas", "polars", "pyarrow"}, optional
-            As for `cem.Panel.to_frame`.
-        """
-        from cem.panel.frames.out import frame_of
-
-        return frame_of(self._table(), backend)
-
-    def _table(self) -> dict[str, Any]:
-        tables = {"coverage": self.coverage, "standard_error": self.standard_errors, "width": self.widths,
-                  "interval_score": self.interval_scores}  # fmt: skip
-        levels = np.array(list(self.coverage), dtype=np.float64)
-        return {"level": levels, **{name: np.array([t[p] for p in self.coverage]) for name, t in tables.items()}}
-
-    def __repr__(self) -> str:
-        return f"Reliability: {self.n_predictions:,} predictions of {self.n_units:,} units, {self._scores()}"
-
-    def _repr_html_(self) -> str:
-        from cem.errors.html import html_table
-
-        return html_table(repr(self), self._table())
-
-    def _scores(self) -> str:
-        return f"CRPS {self.crps:.4g}" + ("" if self.rmse is None else f", RMSE {self.rmse:.4g}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON can hold it."""
-        tables = {
-            name: {str(level): value for level, value in getattr(self, name).items()}
-            for name in ("coverage", "standard_errors", "widths", "interval_scores")
-        }
-        known = {} if self.rmse is None else {"rmse": self.rmse}
-        return {
-            **tables, "crps": self.crps, "pit": list(self.pit), "n_units": self.n_units,
-            "n_predictions": self.n_predictions, **known,
-        }  # fmt: skip
-
-    @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> Reliability:
-        """Restore a report from `to_dict`.
-
-        Parameters
-        ----------
-        saved : mapping
-            From `to_dict`.
-        """
-        tables = {
-            name: {float(level): float(value) for level, value in saved[name].items()}
-            for name in ("coverage", "standard_errors", "widths", "interval_scores")
-        }
-        return cls(
-            **tables, crps=float(saved["crps"]), pit=tuple(map(float, saved["pit"])), n_units=int(saved["n_units"]),
-            n_predictions=int(saved["n_predictions"]), rmse=None if saved.get("rmse") is None else float(saved["rmse"]),
-        )  # fmt: skip
-
-
-@underflow_is_zero
-def reliability(
-    laws: Sequence[RemainingLifeDistribution], truth: ArrayLike, clusters: Sequence[Hashable] | NDArray[Any]
-) -> Reliability:
-    """Compute coverage, scores and PIT of predictions whose outcomes are known.
-
-    Parameters
-    ----------
-    laws : sequence of RemainingLifeDistribution
-        All predictions, in one or several parts.
-    truth : array_like of shape (n,)
-        True remaining lives, over all parts.
-    clusters : sequence of length n
-        Unit of each prediction; at least two units.
-
-    Returns
-    -------
-    Reliability
-    """
-    true = np.asarray(truth, dtype=np.float64)
-    parts = np.split(true, np.cumsum([law.n_units for law in laws])[:-1])
-    pit = np.concatenate([law.pit(part) for law, part in zip(laws, parts, strict=True)])
-    crps = [crps_pmf(part, law.grid, over_modes(law.pmf)) for law, part in zip(laws, parts, strict=True)]
-    tables: dict[str, dict[float, float]] = {
-        "coverage": {}, "standard_errors": {}, "widths": {}, "interval_scores": {}
-    }  # fmt: skip
-    for level in LEVELS:
-        low, high = (np.concatenate(ends) for ends in zip(*(law.interval(level) for law in laws), strict=True))
-        inside = ((low <= true) & (true <= high)).astype(np.float64)
-        tables["coverage"][level] = float(inside.mean())
-        tables["standard_errors"][level] = cluster_standard_error(inside, clusters)
-        tables["widths"][level] = float(np.mean(high - low))
-        tables["interval_scores"][level] = float(interval_score(true, low, high, level=level).mean())
-    counts = np.histogram(pit, bins=10, range=(0.0, 1.0))[0]
-    return Reliability(
-        **tables,
-        crps=float(np.concatenate(crps).mean()),
-        pit=tuple((counts / len(pit)).tolist()),
-        n_units=len(set(np.asarray(clusters).tolist())),
-        n_predictions=len(true),
-        rmse=rmse(true, np.concatenate([law.mean() for law in laws])),
-    )
+_OUTERMOST = 0.03  # the outer knots of centre and spread lie at this level of the predicted medians and at its mirror
+# The scores' law while centre and spread are fitted: a few lives far out must not set the spread of all.
+_T_DEGREES = 8.0
+_T_TO_NORMAL = 1.13  # the 95 % quantile of Student's t with so many degrees over the normal one
+_ROUNDS, _SMALLEST_STEP = 100, 1e-8
+_NO_EDGES = np.empty((0, 0))
+_OF_SCALE = ("medians", "centres", "spreads")
 
 
 @underflow_is_zero
@@ -224,6 +95,17 @@ def normal_scores(law: RemainingLifeDistribution, truth: ArrayLike | None = None
         return _scores(law.edges, masses, np.array(truth, dtype=np.float64))
     edges = np.broadcast_to(law.edges, (law.n_units, law.edges.shape[-1]))
     return np.stack([_scores(law.edges, masses, outcomes.copy()) for outcomes in edges.T], axis=1)
+
+
+def _medians(edges: FloatArray, masses: FloatArray) -> FloatArray:
+    """Medians of laws whose probability is spread evenly over cells, (L,)."""
+    cumulated = np.cumsum(masses, axis=1)
+    cell = np.minimum((cumulated < 0.5).sum(axis=1), masses.shape[1] - 1)
+    rows = np.arange(len(masses))
+    own = masses[rows, cell]
+    share = np.divide(0.5 - (cumulated[rows, cell] - own), own, out=np.ones(len(own)), where=own > 0)
+    low, high = (edges[cell], edges[cell + 1]) if edges.ndim == 1 else (edges[rows, cell], edges[rows, cell + 1])
+    return np.asarray(low + share * (high - low))
 
 
 def _scores(edges: FloatArray, masses: FloatArray, outcomes: FloatArray) -> FloatArray:
@@ -259,6 +141,11 @@ class Calibration:
         Normal scores under the tempered distributions, strictly increasing; empty: no recalibration.
     images : tuple of float
         Values of h at the knots, strictly increasing.
+    medians : tuple of float
+        Predicted medians at which the centre and the spread of the scores are given, above 0 and strictly increasing;
+        empty: h is the same for all predicted lives.
+    centres, spreads : tuple of float
+        a and b there; spreads are above 0. Between medians a and ln b are linear in ln m, and beyond them constant.
     before, after : Reliability, optional
         On held-out units: of the plain predictions, and of the corrected ones. For each fold of the latter, β and h
         were learned without that fold.
@@ -273,9 +160,13 @@ class Calibration:
     before: Reliability | None = None
     after: Reliability | None = None
     without_sensors: Reliability | None = None
+    medians: tuple[float, ...] = ()
+    centres: tuple[float, ...] = ()
+    spreads: tuple[float, ...] = ()
 
     def __repr__(self) -> str:
-        shown = "" if self.skill is None else f", skill {self.skill:.2f}"
+        shown = ", by predicted life" if self.medians else ""
+        shown += "" if self.skill is None else f", skill {self.skill:.2f}"
         return f"Calibration(temper={self.temper:g}, {len(self.knots)} knots{shown}); print it for the coverage"
 
     def _repr_html_(self) -> str:
@@ -289,6 +180,7 @@ class Calibration:
         if not 0 < self.temper <= 1:
             raise OptionError(f"temper is {self.temper}; a number above 0 and at most 1 was expected")
         require_map(self.knots, self.images)
+        require_scale(self.medians, self.centres, self.spreads, len(self.knots))
 
     @property
     def skill(self) -> float | None:
@@ -301,20 +193,80 @@ class Calibration:
             return None
         return 1.0 - report.crps / self.without_sensors.crps
 
-    def mapped(self, scores: FloatArray) -> FloatArray:
+    def mapped(self, scores: FloatArray, medians: ArrayLike | None = None) -> FloatArray:
         """Apply h: linear between knots, and beyond them as in the outermost piece.
 
         Parameters
         ----------
         scores : ndarray
             Normal scores, of any shape.
+        medians : array_like, optional
+            Predicted medians, of a shape that broadcasts to that of the scores; needed if the correction depends on
+            them.
+
+        Raises
+        ------
+        OptionError
+            The correction depends on the predicted median, and none is given.
         """
         if not self.knots:
             return scores
-        knots, images = np.asarray(self.knots), np.asarray(self.images)
-        piece = np.clip(np.searchsorted(knots, scores, side="right") - 1, 0, len(knots) - 2)
-        slopes = np.diff(images) / np.diff(knots)
-        return np.asarray(images[piece] + slopes[piece] * (scores - knots[piece]))
+        centres, spreads = self._scale(medians)
+        scores = (scores - centres) / spreads
+        piece, slopes = self._piece(scores, self.knots)
+        return np.asarray(np.asarray(self.images)[piece] + slopes * (scores - np.asarray(self.knots)[piece]))
+
+    def unmapped(self, images: FloatArray, medians: ArrayLike | None = None) -> FloatArray:
+        """Return the scores that `mapped` takes to these.
+
+        Parameters
+        ----------
+        images, medians
+            As for `mapped`.
+        """
+        if not self.knots:
+            return images
+        centres, spreads = self._scale(medians)
+        piece, slopes = self._piece(images, self.images)
+        scores = np.asarray(self.knots)[piece] + (images - np.asarray(self.images)[piece]) / slopes
+        return np.asarray(centres + spreads * scores)
+
+    def slope(self, scores: FloatArray, medians: ArrayLike | None = None) -> FloatArray:
+        """Return the derivative of `mapped`.
+
+        Parameters
+        ----------
+        scores, medians
+            As for `mapped`.
+        """
+        if not self.knots:
+            return np.ones(np.shape(scores))
+        centres, spreads = self._scale(medians)
+        return np.asarray(self._piece((scores - centres) / spreads, self.knots)[1] / spreads)
+
+    def _piece(self, numbers: FloatArray, points: tuple[float, ...]) -> tuple[NDArray[np.intp], FloatArray]:
+        """The piece of h in which each number lies, between knots or between images, and h's slope there."""
+        piece = np.clip(np.searchsorted(points, numbers, side="right") - 1, 0, len(points) - 2)
+        return piece, (np.diff(self.images) / np.diff(self.knots))[piece]
+
+    def _scale(self, medians: ArrayLike | None) -> tuple[FloatArray | float, FloatArray | float]:
+        """Centre a and spread b of the scores of laws with these medians."""
+        if not self.medians:
+            return 0.0, 1.0
+        if medians is None:
+            raise OptionError(
+                "this correction depends on the predicted median; give medians=, those of the laws before it"
+            )
+        # A median of 0, of a law that expects the end now, is as the shortest.
+        logs = np.log(np.maximum(medians, self.medians[0]))
+        knots, centres, log_spreads = self._arrays[2]
+        return np.interp(logs, knots, centres), np.exp(np.interp(logs, knots, log_spreads))
+
+    @cached_property
+    def _arrays(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Knots, images, and ln m, a, ln b at the medians, (3, m), as the kernel takes them."""
+        scale = np.array([np.log(self.medians), self.centres, np.log(self.spreads)])
+        return np.array(self.knots), np.array(self.images), scale.reshape(3, len(self.medians))
 
     @underflow_is_zero
     def corrected(self, law: RemainingLifeDistribution) -> RemainingLifeDistribution:
@@ -328,7 +280,7 @@ class Calibration:
         if not self.knots:
             return law
         before = _masses(law)
-        after = self.corrected_masses(before)
+        after = self.corrected_masses(before, law.edges)
         joint = np.empty(law.pmf.shape)
         if law.n_modes == 1:
             joint[:, :, 0] = after
@@ -338,20 +290,35 @@ class Calibration:
             joint *= after[..., None]
             if not there.all():
                 joint[~there] = (after[..., None] * law.mode_probabilities[:, None, :])[~there]
-        return RemainingLifeDistribution.trusted(law.grid, joint, law.units, law.mode_labels, law.time_unit, law.edges)
+        corrected = RemainingLifeDistribution.trusted(
+            law.grid, joint, law.units, law.mode_labels, law.time_unit, law.edges
+        )
+        return corrected._with_fits(law._fits)
 
-    def corrected_masses(self, masses: FloatArray) -> FloatArray:
+    def corrected_masses(self, masses: FloatArray, edges: FloatArray | None = None) -> FloatArray:
         """Return Φ(h(Φ⁻¹(F))) of the cells of distributions, (L, G) → (L, G).
 
         Parameters
         ----------
         masses : ndarray of shape (L, G)
             Probabilities of the cells of each law; they sum to 1.
+        edges : ndarray of shape (G + 1,) or (L, G + 1), optional
+            Edges of the cells; needed if the correction depends on the predicted median.
+
+        Raises
+        ------
+        OptionError
+            The correction depends on the predicted median, and edges are not given.
         """
         if not self.knots:
             return masses
+        own = _NO_EDGES
+        if self.medians:
+            if edges is None:
+                raise OptionError("this correction depends on the predicted median; give edges=, those of the cells")
+            own = np.ascontiguousarray(np.atleast_2d(edges))
         after = np.empty(masses.shape)
-        _rul.recalibrate(_table(), np.array(self.knots), np.array(self.images), np.ascontiguousarray(masses), after)
+        _rul.recalibrate(_table(), *self._arrays, own, np.ascontiguousarray(masses), after)
         return after
 
     def to_dict(self) -> dict[str, Any]:
@@ -360,6 +327,7 @@ class Calibration:
             "temper": self.temper,
             "knots": list(self.knots),
             "images": list(self.images),
+            **({name: list(getattr(self, name)) for name in _OF_SCALE} if self.medians else {}),
             "before": None if self.before is None else self.before.to_dict(),
             "after": None if self.after is None else self.after.to_dict(),
             **({} if self.without_sensors is None else {"without_sensors": self.without_sensors.to_dict()}),
@@ -383,10 +351,12 @@ class Calibration:
         names = ("before", "after", "without_sensors")
         reports = [saved.get(name) and Reliability.from_dict(saved[name]) for name in names]
         numbers = [tuple(float(x) for x in saved[name]) for name in ("knots", "images")]
-        return cls(float(saved["temper"]), *numbers, *reports)  # type: ignore[arg-type]  # checked above
+        scale = {name: tuple(float(x) for x in saved.get(name, ())) for name in _OF_SCALE}
+        return cls(float(saved["temper"]), *numbers, *reports, **scale)  # type: ignore[arg-type]  # checked above
 
     def __str__(self) -> str:
-        parts = [f"evidence counted {self.temper:g} times, {len(self.knots)} knots"]
+        by_life = f", by predicted life at {len(self.medians)} medians" if self.medians else ""
+        parts = [f"evidence counted {self.temper:g} times, {len(self.knots)} knots{by_life}"]
         for name in ("before", "after"):
             if getattr(self, name) is not None:
                 parts.append(f"{name}: {getattr(self, name)}")
@@ -406,6 +376,7 @@ def calibrate(
     n_folds: int = 5,
     correct: bool = True,
     tempers: Sequence[float] = TEMPERS,
+    degrees: int | None = None,
     random_state: int = 0,
     n_jobs: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
@@ -426,6 +397,9 @@ def calibrate(
         False: only measure, and correct nothing.
     tempers : sequence of float
         Values of β to choose from, by the CRPS of the recalibrated distributions.
+    degrees : int, optional
+        Degrees of freedom with which the correction depends on the predicted median; 0: not at all. Default: one for
+        every `UNITS_PER_DEGREE` failed units, at most `MOST_DEGREES`.
     random_state : int
         Seed of the folds, and of the ages if they are drawn.
     n_jobs, progress
@@ -457,14 +431,17 @@ def calibrate(
     failed = panel[has_failed]
     cuts = cut_off_ages(failed, ages, random_state)
     fold_of = folds_of_units(failed.n_units, n_folds, random_state)
-    found = calibration_of(hold_out(panel, fit, cuts, fold_of, n_jobs=n_jobs, progress=progress), tempers, correct)
+    held = hold_out(panel, fit, cuts, fold_of, n_jobs=n_jobs, progress=progress)
+    found = calibration_of(held, tempers, correct, degrees)
     report, alone = found.after or found.before, found.without_sensors
     if found.skill is not None and report is not None and alone is not None:
         warn_of_no_skill(found.skill, "CRPS", report.crps, alone.crps, "this prognosis ")
     return found
 
 
-def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: bool = True) -> Calibration:
+def calibration_of(
+    held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: bool = True, degrees: int | None = None
+) -> Calibration:
     """Learn the calibration from held-out predictions; see `calibrate`."""
     if not len(tempers) or not all(0 < beta <= 1 for beta in tempers):
         raise OptionError(f"tempers are {tempers!r}; numbers above 0 and at most 1 were expected")
@@ -474,34 +451,118 @@ def calibration_of(held: HeldOut, tempers: Sequence[float] = TEMPERS, correct: b
     alone = reliability([fold.law_without_sensors() for fold in held.folds], truth, clusters)
     if not correct:
         return Calibration(before=before, without_sensors=alone)
+    n_units = len(np.unique(clusters))
+    n_degrees = _degrees(degrees, n_units)
+    weight = n_units / len(truth)  # predictions of one unit count as one
     # Scores and CRPS of each fold under each β; the CRPS is measured after a map learned on the other folds.
     n_folds = len(held.folds)
     crps = np.empty((len(tempers), n_folds))
     scores: list[list[FloatArray]] = []
+    medians: list[list[FloatArray]] = []
     maps: list[list[Calibration]] = []
+
+    def learned(b: int, folds: Iterable[int]) -> Calibration:
+        own, lives = (np.concatenate([rows[b][f] for f in folds]) for rows in (scores, medians))
+        return _correction(float(tempers[b]), own, lives, n_degrees, weight)
+
     for b, beta in enumerate(tempers):
         masses = [np.ascontiguousarray(over_modes(fold.masses(beta))) for fold in held.folds]
-        scores.append([_scores(cell_edges(f.grid), *row) for f, *row in zip(held.folds, masses, truths, strict=True)])
-        maps.append(
-            [
-                _recalibration(beta, np.concatenate([scores[b][g] for g in range(n_folds) if g != f]))
-                for f in range(n_folds)
-            ]
-        )
+        edges = [cell_edges(fold.grid) for fold in held.folds]
+        scores.append([_scores(*row) for row in zip(edges, masses, truths, strict=True)])
+        medians.append([_medians(*row) for row in zip(edges, masses, strict=True)])
+        maps.append([learned(b, [g for g in range(n_folds) if g != f]) for f in range(n_folds)])
         for f, fold in enumerate(held.folds):
-            crps[b, f] = crps_pmf(truths[f], fold.grid, maps[b][f].corrected_masses(masses[f])).sum()
+            crps[b, f] = crps_pmf(truths[f], fold.grid, maps[b][f].corrected_masses(masses[f], edges[f])).sum()
     chosen = [int(np.argmin(crps.sum(axis=1) - crps[:, f])) for f in range(n_folds)]
     corrected = [maps[b][f].corrected(held.folds[f].law(float(tempers[b]))) for f, b in enumerate(chosen)]
     after = reliability(corrected, truth, clusters)
-    best = int(np.argmin(crps.sum(axis=1)))
-    whole = _recalibration(float(tempers[best]), np.concatenate(scores[best]))
-    return Calibration(whole.temper, whole.knots, whole.images, before, after, alone)
+    whole = learned(int(np.argmin(crps.sum(axis=1))), range(n_folds))
+    return replace(whole, before=before, after=after, without_sensors=alone)
+
+
+def _degrees(asked: int | None, n_units: int) -> int:
+    """As asked for, or by the number of units."""
+    if asked is None:
+        return min(n_units // UNITS_PER_DEGREE, MOST_DEGREES)
+    if not isinstance(asked, (int, np.integer)) or isinstance(asked, bool) or asked < 0:
+        raise OptionError(f"degrees is {asked!r}; a whole number of at least 0 was expected")
+    return int(asked)
+
+
+def correction_of_scores(
+    scores: FloatArray, medians: FloatArray, n_units: int, weight: float, degrees: int | None = None
+) -> Calibration:
+    """Learn the correction of laws that have no candidates to temper, such as first passages.
+
+    From few units, fewer than `UNITS_PER_DEGREE`, it is a centre and a spread: fleets with a threshold are often of a
+    dozen units, and a map with a knot at every decile would follow them one by one.
+
+    Parameters
+    ----------
+    scores, medians : ndarray of shape (n,)
+        Of outcomes under their laws, and the laws' medians.
+    n_units : int
+        Number of units.
+    weight : float
+        What each prediction counts: n_units / n if n are all.
+    degrees : int, optional
+        As for `calibrate`.
+    """
+    if n_units >= UNITS_PER_DEGREE or degrees:
+        return _correction(1.0, scores, medians, _degrees(degrees, n_units), weight)
+    centre, log_spread = (float(found[0]) for found in _centre_and_spread(scores, np.ones((len(scores), 1)), weight))
+    # A spread of Student's t is that of its middle; the normal one that holds as much at 90 % is wider.
+    spread = float(np.clip(_T_TO_NORMAL * np.exp(log_spread), 1.0 / _MOST_SLOPE, 1.0 / _LEAST_SLOPE))
+    return Calibration(1.0, (centre - spread, centre + spread), (-1.0, 1.0))
 
 
 @cache
 def _images() -> FloatArray:
     """Normal scores of the knots' levels."""
     return normal_quantile(np.asarray(_KNOTS))
+
+
+def _correction(
+    temper: float, scores: FloatArray, medians: FloatArray, degrees: int, weight: float = 1.0
+) -> Calibration:
+    """Centre and spread by predicted median with so many degrees of freedom, and the map of what they leave."""
+    if degrees == 0:
+        return _recalibration(temper, scores)
+    logs = np.log(np.maximum(medians, np.finfo(np.float64).tiny))
+    knots = np.unique(np.quantile(logs, np.linspace(_OUTERMOST, 1.0 - _OUTERMOST, degrees + 1)))
+    if len(knots) < 2:  # nearly all laws have one median
+        return _recalibration(temper, scores)
+    hats = np.stack([np.interp(logs, knots, hat) for hat in np.eye(len(knots))], axis=1)
+    centres, log_spreads = _centre_and_spread(scores, hats, weight)
+    standard = (scores - hats @ centres) * np.exp(-hats @ log_spreads)
+    found = (tuple(numbers.tolist()) for numbers in (np.exp(knots), centres, np.exp(log_spreads)))
+    return replace(_recalibration(temper, standard), **dict(zip(_OF_SCALE, found, strict=True)))  # type: ignore[arg-type]
+
+
+def _centre_and_spread(scores: FloatArray, hats: FloatArray, weight: float) -> tuple[FloatArray, FloatArray]:
+    """a and ln b at the knots, by maximum likelihood of scores with Student's t, by Fisher scoring.
+
+    Each score counts `weight`. Differences between knots are held back as by one unit whose scores say that there are
+    none, so that a knot that few predictions are near to does not run away.
+    """
+    n, nu = hats.shape[1], _T_DEGREES
+    held_back = np.eye(n) - 1.0 / n
+    centres, log_spreads = np.full(n, np.median(scores)), np.full(n, np.log(max(float(np.std(scores)), 1e-6)))
+    for _ in range(_ROUNDS):
+        scale = np.exp(-hats @ log_spreads)
+        rest = (scores - hats @ centres) * scale
+        pull = weight * (nu + 1.0) / (nu + np.square(rest))
+        precision = (hats * (pull * scale * scale)[:, None]).T @ hats + held_back
+        centres = np.linalg.solve(precision, hats.T @ (pull * scale * scale * scores))
+        rest = (scores - hats @ centres) * scale
+        pull = weight * (nu + 1.0) / (nu + np.square(rest))
+        slope = hats.T @ (pull * np.square(rest) - weight) - held_back @ log_spreads
+        curvature = 2.0 * weight * nu / (nu + 3.0) * hats.T @ hats + held_back
+        step = np.clip(np.linalg.solve(curvature, slope), -0.5, 0.5)
+        log_spreads = log_spreads + step
+        if np.abs(step).max() < _SMALLEST_STEP:
+            break
+    return centres, log_spreads
 
 
 def _recalibration(temper: float, scores: FloatArray) -> Calibration:

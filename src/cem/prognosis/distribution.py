@@ -26,6 +26,7 @@ from cem.prognosis.candidates import SharedEvidence
 
 if TYPE_CHECKING:
     from cem.lifetimes.lifetimes import Lifetimes
+    from cem.mixture.unit_fits import UnitFits
 
 __all__ = [
     "RemainingLifeDistribution",
@@ -80,7 +81,8 @@ class RemainingLifeDistribution(RemainingLifeLaw):
     """
 
     __slots__ = (
-        "_backend", "_cumulated", "_edges", "grid", "mode_labels", "pmf", "probability_never", "time_unit", "units",
+        "_backend", "_cumulated", "_edges", "_fits", "grid", "mode_labels", "pmf", "probability_never", "time_unit",
+        "units",
     )  # fmt: skip
 
     grid: FloatArray
@@ -91,6 +93,7 @@ class RemainingLifeDistribution(RemainingLifeLaw):
     horizon = float("inf")
     _backend: str | None
     _edges: FloatArray
+    _fits: UnitFits | None
     _cumulated: FloatArray
     probability_never: FloatArray
 
@@ -157,6 +160,7 @@ class RemainingLifeDistribution(RemainingLifeLaw):
         hold(self, "mode_labels", labels)
         hold(self, "time_unit", time_unit)
         hold(self, "_backend", None)
+        hold(self, "_fits", None)
         hold(self, "_edges", edges)
         hold(self, "_cumulated", cdf)
         hold(self, "probability_never", never)
@@ -190,7 +194,7 @@ class RemainingLifeDistribution(RemainingLifeLaw):
         raise AttributeError(f"RemainingLifeDistribution is immutable; make a new one instead of setting {name}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.grid, self.pmf, self.units, self.mode_labels, self.time_unit)
+        return _restored, (self.grid, self.pmf, self.units, self.mode_labels, self.time_unit, self._fits)
 
     @property
     def edges(self) -> FloatArray:
@@ -207,13 +211,13 @@ class RemainingLifeDistribution(RemainingLifeLaw):
         span = f"{self.grid.shape[-1]} lives up to {self._edges.max():.6g}{unit}"
         if self.n_units != 1:
             modes = f"{self.n_modes} mode{'s' * (self.n_modes != 1)}"
-            return f"RemainingLifeDistribution({self.n_units} units, {modes}, {span})"
+            return f"RemainingLifeDistribution({self.n_units} units, {modes}, {span}{self._flags_shown()})"
         low, high = self.interval(0.9)
         mode = int(self.mode_probabilities[0].argmax())
         return (
             f"RemainingLifeDistribution(unit {self.units[0]!r}: median {self.median()[0]:.4g}{unit}, 90 % in "
             f"[{low[0]:.4g}, {high[0]:.4g}], mode {self.mode_labels[mode]!r} "
-            f"with probability {self.mode_probabilities[0, mode]:.3f})"
+            f"with probability {self.mode_probabilities[0, mode]:.3f}{self._flags_shown()})"
         )
 
     def _figures(self, shared: dict[str, Any]) -> dict[str, Any]:
@@ -224,13 +228,18 @@ class RemainingLifeDistribution(RemainingLifeLaw):
         object.__setattr__(self, "_backend", backend)
         return self
 
+    def _with_fits(self, fits: UnitFits | None) -> Self:
+        """This distribution, which says how well its units fit the model."""
+        object.__setattr__(self, "_fits", fits)
+        return self
+
     def _selected(self, kept: NDArray[np.int64]) -> Self:
         grid, edges = self.grid, self._edges
         if grid.ndim == 2:
             grid, edges = (grid[kept], edges[kept]) if len(kept) else (grid[0], edges[0])
         names = tuple(self.units[int(i)] for i in kept)
         law = self.trusted(grid, self.pmf[kept], names, self.mode_labels, self.time_unit, edges)
-        return law._of_backend(self._backend)
+        return law._of_backend(self._backend)._with_fits(None if self._fits is None else self._fits.of(kept))
 
     @property
     def mode_probabilities(self) -> FloatArray:
@@ -304,9 +313,9 @@ class RemainingLifeDistribution(RemainingLifeLaw):
 
 
 def _restored(
-    grid: FloatArray, pmf: FloatArray, units: Any, labels: Any, unit: str | None
+    grid: FloatArray, pmf: FloatArray, units: Any, labels: Any, unit: str | None, fits: UnitFits | None = None
 ) -> RemainingLifeDistribution:
-    return RemainingLifeDistribution.trusted(grid, pmf, tuple(units), tuple(labels), unit)
+    return RemainingLifeDistribution.trusted(grid, pmf, tuple(units), tuple(labels), unit)._with_fits(fits)
 
 
 @underflow_is_zero

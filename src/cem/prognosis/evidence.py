@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from cem.basis.family import Basis
     from cem.lifetimes.lifetimes import Lifetimes
     from cem.mixture.grouped import Components
+    from cem.mixture.unit_fits import UnitFits
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
+    from cem.prognosis.gate import Gate
     from cem.statistics.columns import ColumnPlan
 
 __all__ = ["HasLifeEvidence", "LifeEvidence"]
@@ -63,6 +65,8 @@ class LifeEvidence:
         components, and `summed` gives the modes.
     mode_labels : tuple of hashable
         Of the modes.
+    gated : bool
+        Whether readings and channels that no training unit resembles are left out; see `cem.prognosis.gate`.
     """
 
     model: FailureModeModel
@@ -71,18 +75,21 @@ class LifeEvidence:
     n_points: int
     components: Components | None = None
     mode_labels: tuple[Hashable, ...] = ()
+    gated: bool = False
 
     @classmethod
-    def of(cls, model: FailureModeModel, lifetimes: Lifetimes, information: FloatArray, n_points: int) -> LifeEvidence:
+    def of(
+        cls, model: FailureModeModel, lifetimes: Lifetimes, information: FloatArray, n_points: int, gated: bool
+    ) -> LifeEvidence:
         """Of any model; that of one with uncertainty has its components in place of modes."""
         components: Components | None = model.components
         if components is None:
-            return cls(model, lifetimes, information, n_points, None, model.mode_labels)
+            return cls(model, lifetimes, information, n_points, None, model.mode_labels, gated)
         plain: FailureModeModel = model.of_components  # type: ignore[attr-defined]
         laws, record = lifetimes.ordered(components.modes), components.record
         if "lifetimes" in record and lifetimes.to_dict() == model._training.get("lifetimes"):  # none was given
             laws = type(lifetimes).from_dict(record["lifetimes"])
-        return cls(plain, laws, information, n_points, components, model.mode_labels)
+        return cls(plain, laws, information, n_points, components, model.mode_labels, gated)
 
     def summed(self, masses: FloatArray) -> FloatArray:
         """Probabilities of modes, (..., K), from those of their components; the same without components."""
@@ -105,32 +112,67 @@ class LifeEvidence:
         """The model's parameters in the form that kernels take."""
         return Candidates(self.shifted_model.user_parameters(), self.lifetimes.loadings, self.information)
 
+    @cached_property
+    def gate(self) -> Gate | None:
+        """What leaves readings and channels out; None: nothing does."""
+        if not self.gated:
+            return None
+        from cem.prognosis.gate import Gate
+
+        modes = np.arange(self.model.n_modes) if self.components is None else self.components.modes
+        return Gate(self.shifted_model, self.lifetimes, self.information, modes)
+
+    def known_ages(self, ages: ArrayLike) -> FloatArray:
+        """Ages as the laws of lives take them: with a gate none beyond the longest training life."""
+        found = np.asarray(ages, dtype=np.float64)
+        return found if self.gate is None else self.gate.known(found)
+
+    def averaged(
+        self, masses: FloatArray, fits: UnitFits | None, weights: FloatArray, ages: FloatArray, grid: FloatArray
+    ) -> FloatArray:
+        """Masses (L, G, n) of which those of units that fit nothing are averaged with those of their ages alone."""
+        if self.gate is None or fits is None:
+            return masses
+        return self.gate.averaged(masses, fits.averaged, weights, ages, grid)
+
     def grid(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
         """Candidates common to units of these ages, shape (G,), long enough for all of them; `n_points` if given."""
-        return remaining_life_grid(self.lifetimes, ages, n_points or self.n_points, probability=self._reach)
+        return remaining_life_grid(
+            self.lifetimes, self.known_ages(ages), n_points or self.n_points, probability=self._reach
+        )
 
     def grids(self, ages: ArrayLike, n_points: int | None = None) -> FloatArray:
         """Candidates of each unit's own, shape (L, G); `n_points` of them if given."""
-        return remaining_life_grids(self.lifetimes, ages, n_points or self.n_points, probability=self._reach)
+        return remaining_life_grids(
+            self.lifetimes, self.known_ages(ages), n_points or self.n_points, probability=self._reach
+        )
 
     @property
     def _reach(self) -> float:
         # With linked lives, readings may favour a life far out in the tail of the law.
         return 0.999 if self.lifetimes.loadings is None else 0.9999
 
-    def of_panel(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None]:
-        """The terms of (18) that depend on the readings; see `RemainingLife.evidence`."""
+    def of_panel(self, panel: Panel, grid: ArrayLike) -> tuple[FloatArray, SharedEvidence | None, UnitFits | None]:
+        """The terms of (18) that depend on the readings, see `RemainingLife.evidence`; and how the units fit."""
         model = self.shifted_model
         read = model.with_own_channels(panel)
         panel = adjusted_panel(model, read)
         points = np.asarray(grid, dtype=np.float64)
         if points.ndim == 2 and len(points) != panel.n_units:
             raise OptionError(f"grid has {len(points)} rows; one for each of the {panel.n_units} units was expected")
+        gate, left = self.gate, None
+        if gate is not None:
+            panel, left = gate.entered(panel)
         bases, candidates = model.bases, self.candidates
-        found = []
+        found, judged = [], []
         for part, some in _parts(panel):
             own, plan = points[some] if points.ndim == 2 else points, plan_of(model, part)
             anchored = anchored_statistics(part, bases, plan)
+            if gate is not None:
+                rough = gate.coarse(own)
+                verdict = gate.judged(anchored, bases, None if plan is None else _shifted(plan, bases, rough), rough)
+                judged.append(verdict)
+                anchored = anchored.without(verdict.left_out)
             if plan is None:
                 found.append(candidates.evidence(anchored, bases, own))
             else:
@@ -141,7 +183,11 @@ class LifeEvidence:
             shared = SharedEvidence.concatenate([part for _, part in found])
         if model.conditions is not None and model.conditions.regimes is not None:
             densities = densities + map_jacobian(model, read)[:, None, None]
-        return densities, shared
+        fits = None
+        if gate is not None and left is not None:
+            ages = np.asarray(panel.times[np.asarray(panel.offsets[1:]) - 1], dtype=np.float64)
+            fits = gate.fits(judged, left, ages)
+        return densities, shared, fits
 
 
 def _shifted(plan: ColumnPlan, bases: Sequence[Basis], grid: FloatArray) -> list[FloatArray]:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import CemError, FitError, OptionError, PanelError
 from cem.errors.names import did_you_mean
+from cem.mixture.unit_fits import UnitFits
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.threads import in_order, threads_told
 from cem.prognosis.candidates import SharedEvidence
@@ -138,6 +139,8 @@ class HeldOutFold:
         The posterior of the shared factors, for lives linked to them.
     weights : ndarray of shape (U m, K) or None
         Probabilities of the units' modes before their readings; None if all have π.
+    fits : UnitFits or None
+        What the gate left out; None if there is no gate.
     """
 
     prognosis: LifeEvidence
@@ -149,6 +152,7 @@ class HeldOutFold:
     all_lives: LifetimeLaw
     shared: SharedEvidence | None = None
     weights: FloatArray | None = None
+    fits: UnitFits | None = None
 
     def __repr__(self) -> str:
         return f"HeldOutFold({len(self.positions):,} predictions, {len(self.grid):,} candidate lives)"
@@ -171,14 +175,21 @@ class HeldOutFold:
             totals = joint.sum(axis=(1, 2), keepdims=True)
             if np.all(totals > 1e-200):
                 joint /= totals
-                return joint
+                return self._averaged(joint)
         # Only candidates that the law of lives almost excludes, or none at all.
         evidence = self.prognosis
         law, _ = remaining_life_posterior(
-            self.log_densities, self._weights, evidence.lifetimes, self.ages, self.grid, shared=self.shared,
+            self.log_densities, self._weights, evidence.lifetimes, self._known_ages, self.grid, shared=self.shared,
             temper=temper, units=self.positions.tolist(),
         )  # fmt: skip
-        return law.pmf
+        return self._averaged(law.pmf)
+
+    def _averaged(self, masses: FloatArray) -> FloatArray:
+        return self.prognosis.averaged(masses, self.fits, self._weights, self._known_ages, self.grid)
+
+    @property
+    def _known_ages(self) -> FloatArray:
+        return self.prognosis.known_ages(self.ages)
 
     @property
     def _weights(self) -> FloatArray:
@@ -189,7 +200,7 @@ class HeldOutFold:
         """P(r, k | alive at the age); it does not depend on the tempering."""
         evidence = self.prognosis
         return posterior_masses(
-            np.zeros(self.log_densities.shape), 1.0, self._weights, evidence.lifetimes, self.ages, self.grid,
+            np.zeros(self.log_densities.shape), 1.0, self._weights, evidence.lifetimes, self._known_ages, self.grid,
             self.shared,
         )[0]  # fmt: skip
 
@@ -272,7 +283,7 @@ def hold_out(
         last = np.concatenate([cut.times[np.asarray(cut.offsets[1:]) - 1] for cut in cuts])
         grid = prognosis.grid(last)
         weights = prognosis.model._mode_weights(own)
-        densities, shared = zip(*(prognosis.of_panel(cut, grid) for cut in cuts), strict=True)
+        densities, shared, fits = zip(*(prognosis.of_panel(cut, grid) for cut in cuts), strict=True)
         return HeldOutFold(
             prognosis,
             np.tile(held, len(cuts)),
@@ -283,6 +294,7 @@ def hold_out(
             _law_of_all_lives(training, prognosis.lifetimes.laws[0].family),
             SharedEvidence.concatenate(shared),
             np.tile(weights, (len(cuts), 1)) if weights.ndim == 2 else None,
+            UnitFits.concatenate(fits),
         )
 
     numbers: Sequence[int] = range(int(fold_of.max()) + 1)

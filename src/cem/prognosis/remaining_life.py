@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import CemWarning, OptionError, PanelError, PredictionError
 from cem.errors.names import listed
 from cem.lifetimes.lifetimes import Lifetimes
+from cem.model.fit_reference import FIT_REFERENCE
 from cem.numerics.floating import underflow_is_zero
 from cem.process.channel_process import refuse_process
 from cem.prognosis.calibration import Calibration, calibrate
@@ -32,7 +33,10 @@ __all__ = ["RemainingLife"]
 
 FloatArray = NDArray[np.float64]
 
-_OF_A_REFIT = ("linking_penalty", "random_columns", "common_columns", "noise")
+_GATE = "gate"
+"""Key of a model's record: the gate of a saved prognosis, unless it is "auto"; None is "off" there."""
+
+OF_A_REFIT = ("linking_penalty", "random_columns", "common_columns", "noise")
 """Entries of a model's record that are options of a fit which continues it."""
 
 
@@ -57,6 +61,10 @@ class RemainingLife:
         Correction of the distributions, from `cem.calibration.calibrate`. Default: the one in the model, else none.
     n_points : int
         Number of candidate remaining lives. More make the distribution finer and the prediction slower.
+    gate : {"auto", "on"}, optional
+        Leave out readings and channels that no training unit resembles, and flag units that none resembles; see `flags`
+        of the distribution. "auto", the default: if the model's fit recorded how well its own units are explained
+        (since 0.9.0). "on": for any model; without such a record `fit` is NaN. None: every reading counts in full.
 
     Raises
     ------
@@ -73,13 +81,14 @@ class RemainingLife:
     >>> left.median(), left.interval(0.9), left.mode_probabilities                      # doctest: +SKIP
     """
 
-    __slots__ = ("calibration", "information", "life_evidence", "lifetimes", "model", "n_points")
+    __slots__ = ("calibration", "gate", "information", "life_evidence", "lifetimes", "model", "n_points")
 
     model: FailureModeModel
     lifetimes: Lifetimes
     information: FloatArray
     calibration: Calibration | None
     n_points: int
+    gate: str | None
     life_evidence: LifeEvidence
     """What all of this says before calibration."""
 
@@ -91,6 +100,7 @@ class RemainingLife:
         information: ArrayLike | Mapping[str, float] | None = None,
         calibration: Calibration | None = None,
         n_points: int = 300,
+        gate: str | None = "auto",
     ) -> None:
         refuse_process(
             model, "RemainingLife", "fit with process=None and time_axis='to_failure', and take information= (κ) there"
@@ -122,11 +132,17 @@ class RemainingLife:
             calibration = Calibration.from_dict(held["calibration"])
         if not isinstance(n_points, (int, np.integer)) or isinstance(n_points, bool) or n_points < 2:
             raise OptionError(f"n_points is {n_points!r}; a whole number of at least 2 was expected")
+        if gate not in ("auto", "on", None):
+            raise OptionError(f"gate is {gate!r}; 'auto', 'on' or None was expected")
+        if gate == "auto" and held.get(_GATE) is not None:
+            gate = None if held[_GATE] == "off" else held[_GATE]
+        gated = gate == "on" or (gate == "auto" and FIT_REFERENCE in held)
         worth = _information(information, model.channels)
         worth.setflags(write=False)
         for name, value in {
             "model": model, "lifetimes": lifetimes, "information": worth, "calibration": calibration,
-            "n_points": int(n_points), "life_evidence": LifeEvidence.of(model, lifetimes, worth, int(n_points)),
+            "n_points": int(n_points), "gate": gate,
+            "life_evidence": LifeEvidence.of(model, lifetimes, worth, int(n_points), gated),
         }.items():  # fmt: skip
             object.__setattr__(self, name, value)
 
@@ -228,15 +244,16 @@ class RemainingLife:
         from cem.model.clock_match import check_running_ages
 
         ages = _ages(panel)
-        check_running_ages(self.model, panel, ages)
-        points = self.grids(ages) if grid is None else np.asarray(grid, dtype=np.float64)
-        log_densities, shared = self.evidence(panel, points)
         own = self.life_evidence
+        check_running_ages(self.model, panel, ages, answered=own.gated)
+        points = self.grids(ages) if grid is None else np.asarray(grid, dtype=np.float64)
+        log_densities, shared, fits = own.of_panel(panel, points)
+        weights, known = own.weights(self.model._mode_weights(panel)), own.known_ages(ages)
         law, _ = remaining_life_posterior(
             log_densities,
-            own.weights(self.model._mode_weights(panel)),
+            weights,
             own.lifetimes,
-            ages,
+            known,
             points,
             shared=shared,
             temper=1.0 if self.calibration is None else self.calibration.temper,
@@ -244,12 +261,13 @@ class RemainingLife:
             mode_labels=own.model.mode_labels,
             time_unit=self.model.time_unit or panel.time_unit,
         )
-        if own.components is not None:
+        masses = own.averaged(law.pmf, fits, weights, known, law.grid)
+        if own.components is not None or masses is not law.pmf:
             law = RemainingLifeDistribution.trusted(
-                law.grid, own.summed(law.pmf), law.units, own.mode_labels, law.time_unit
+                law.grid, own.summed(masses), law.units, own.mode_labels, law.time_unit
             )
         corrected = law if self.calibration is None else self.calibration.corrected(law)
-        return corrected._of_backend(panel._backend)
+        return corrected._with_fits(fits)._of_backend(panel._backend)
 
     def unit(self, covariates: object = None) -> RunningLife:
         """Start following one running unit; its distribution is updated with each reading.
@@ -329,7 +347,7 @@ class RemainingLife:
         shared : SharedEvidence or None
             The posterior of the shared factors, for lives linked to them; None if lives are not linked.
         """
-        return self.life_evidence.of_panel(panel, grid)
+        return self.life_evidence.of_panel(panel, grid)[:2]
 
     @underflow_is_zero
     def calibrated(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> RemainingLife:
@@ -343,10 +361,11 @@ class RemainingLife:
         panel : Panel
             The training units.
         estimator : FailureModeEM, optional
-            Fitted from scratch without each fold. Default: a warm start from this model's parameters for each fold,
-            which is faster.
+            Fitted from scratch without each fold; with ``basis="auto"`` each fold chooses again. Default: a warm start
+            from this model's parameters for each fold, with its bases, which is faster.
         options
-            ages, n_folds, correct, tempers, random_state, n_jobs, progress: as for `cem.calibration.calibrate`.
+            ages, n_folds, correct, tempers, degrees, random_state, n_jobs, progress: as for
+            `cem.calibration.calibrate`.
 
         Returns
         -------
@@ -385,7 +404,7 @@ class RemainingLife:
                 self.model.n_modes,
                 covariance=self.model.training.get("covariance", "full"),
                 linking_rank=self.model.linking_rank,
-                **{name: held[name] for name in _OF_A_REFIT if name in held},
+                **{name: held[name] for name in OF_A_REFIT if name in held},
                 time_axis="to_failure",
                 lifetimes=family,  # type: ignore[arg-type]  # one of the names
             )
@@ -403,21 +422,21 @@ class RemainingLife:
                     em = FailureModeEM(**{**estimator.get_params(deep=False), "uncertainty": None}).fit(part)
             model = em.model_
             worth = [self.information[self.model.channels.index(name)] for name in model.channels]
-            return RemainingLife(model, information=worth, n_points=self.n_points)
+            return RemainingLife(model, information=worth, n_points=self.n_points, gate=self.gate)
 
         return fit
 
     # -- variants, files ----------------------------------------------------------------------------------------------
 
     def replaced(self, **options: Any) -> RemainingLife:
-        """Return the prognosis with other ``lifetimes``, ``information``, ``calibration`` or ``n_points``.
+        """Return the prognosis with other ``lifetimes``, ``information``, ``calibration``, ``n_points`` or ``gate``.
 
         Parameters
         ----------
         **options
             Arguments of the constructor and their new values.
         """
-        kept = {name: getattr(self, name) for name in ("lifetimes", "information", "calibration", "n_points")}
+        kept = {name: getattr(self, name) for name in ("lifetimes", "information", "calibration", "n_points", "gate")}
         return type(self)(self.model, **{**kept, **options})
 
     def report(
@@ -492,7 +511,9 @@ class RemainingLife:
     def _model_with_all(self) -> FailureModeModel:
         """The model, with the laws, κ and calibration of this prognosis added to its training record."""
         added: dict[str, Any] = {"lifetimes": self.lifetimes.to_dict(), "information": self.information.tolist()}
-        training = {name: value for name, value in self.model.training.items() if name != "calibration"}
+        training = {name: value for name, value in self.model.training.items() if name not in ("calibration", _GATE)}
+        if self.gate != "auto":
+            added[_GATE] = self.gate or "off"
         if self.calibration is not None:
             added["calibration"] = self.calibration.to_dict()
         return type(self.model)(**{**self.model._arguments(), "training": {**training, **added}})
@@ -501,7 +522,7 @@ class RemainingLife:
         raise AttributeError(f"RemainingLife is immutable; make another one with replaced({name}=...)")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.model, self.lifetimes, self.information, self.calibration, self.n_points)
+        return _restored, (self.model, self.lifetimes, self.information, self.calibration, self.n_points, self.gate)
 
     # Pickles use __reduce__; other libraries, such as skops, use these two.
 
@@ -531,9 +552,10 @@ def _restored(
     information: FloatArray,
     calibration: Calibration | None,
     n_points: int,
+    gate: str | None = "auto",  # absent in pickles from before 0.9.0
 ) -> RemainingLife:
     return RemainingLife(
-        model, lifetimes=lifetimes, information=information, calibration=calibration, n_points=n_points
+        model, lifetimes=lifetimes, information=information, calibration=calibration, n_points=n_points, gate=gate
     )
 
 

@@ -24,7 +24,7 @@ __all__ = ["RunningLife"]
 FloatArray = NDArray[np.float64]
 
 _ARRAYS = ("_triangles", "_projections", "_norms", "_counts")
-_STATE = ("prognosis", *_ARRAYS, "_age", "_first_age", "_own")
+_STATE = ("prognosis", *_ARRAYS, "_readings_left_out", "_age", "_first_age", "_own")
 _NOTHING = np.empty((0, 0, 0))
 _NO_CANDIDATE = "no candidate remaining life has a finite density; check the units of values and times"
 _LIFE_POINTS = 8192
@@ -106,6 +106,10 @@ class RunningLife:
         self._triangles = np.zeros(int(np.square(self._sizes).sum()))
         self._projections = np.zeros(int(self._sizes.sum()))
         self._norms, self._counts = np.zeros(len(self._sizes)), np.zeros(len(self._sizes))
+        self._gate = evidence.gate
+        if self._gate is not None:
+            self._readings_left_out = np.zeros(len(self._sizes), dtype=np.int64)
+            self._box = self._gate.box
         self._moves: tuple[float, FloatArray] = (np.nan, np.zeros(0))
         calibration = prognosis.calibration
         self._temper = 1.0 if calibration is None else calibration.temper
@@ -157,6 +161,11 @@ class RunningLife:
         phi = self._phi
         if self._conditions is not None or covariates is not None:
             values, phi = self._under_conditions(values, covariates, moment)
+        if self._gate is not None:
+            out = (values < self._box[0]) | (values > self._box[1])
+            if out.any():
+                self._readings_left_out += out
+                values = np.where(out, np.nan, values)
         delta = 0.0 if self._age is None else moment - self._age
         if delta != self._moves[0]:  # readings at even intervals use the same matrix again
             if self._whole:
@@ -195,6 +204,13 @@ class RunningLife:
             shifts = Shifts.of_bases(self._evidence.shifted_model.bases, self._grid)
         assert shifts is not None  # checked by the constructor
         self._shifts = shifts
+        if self._gate is not None:
+            coarse = self._gate.coarse(self._grid)
+            if self._whole:
+                assert self._conditions is not None
+                self._coarse = Shifts.of_matrices(self._conditions.shifts(coarse))
+            else:
+                self._coarse = Shifts.of_bases(self._evidence.shifted_model.bases, coarse)
         self._starts = self._edges[:-1].copy()
         self._starts[0] = 0.0
         for array in (self._grid, self._edges):
@@ -220,9 +236,30 @@ class RunningLife:
         """P(r, k | readings), (G, K)."""
         if self._age is None:
             raise ScorerError("the unit has no reading yet, and so no age; give it one with update(t, x)")
-        if not self._renew_at > self._age or self._age < self._first_age:
-            self._renew(self._age)
-        triangles, projections, norms, counts = self._triangles, self._projections, self._norms, self._counts
+        age = float(self._evidence.known_ages(self._age))
+        if not self._renew_at > age or age < self._first_age:
+            self._renew(age)
+        arrays = (self._triangles, self._projections, self._norms, self._counts)
+        gate = self._gate
+        if gate is None:
+            return self._before_average(arrays, age)
+        assert self._coarse is not None
+        R, w, rss, n = (array[None] for array in arrays)
+        verdict = self._verdict = gate.judged_by_kernel(R, w, rss, n, self._coarse)
+        left_out = verdict.left_out[0]
+        if left_out.any():
+            arrays = (*arrays[:2], np.where(left_out, 0.0, self._norms), np.where(left_out, 0.0, self._counts))
+        masses = self._before_average(arrays, age)
+        if not (verdict.unlike[0] or self._age > gate.oldest):
+            return masses
+        weights = np.exp(self._log_weights)
+        flagged = np.ones(1, dtype=np.bool_)
+        averaged: FloatArray = gate.averaged(masses[None], flagged, weights, np.array([age]), self._grid)[0]
+        return averaged
+
+    def _before_average(self, arrays: tuple[FloatArray, ...], age: float) -> FloatArray:
+        """(18) from R, w, rss and n, (G, K)."""
+        triangles, projections, norms, counts = arrays
         if not self._plain:
             worth = self._evidence.information
             triangles, projections = triangles * self._root_worth_squared, projections * self._root_worth
@@ -232,16 +269,16 @@ class RunningLife:
         )
         n_grid, temper = len(self._grid), self._temper
         if not self._linked:
-            return self._by_table(densities[0], temper, self._age)
+            return self._by_table(densities[0], temper, age)
         if self._normal_logs is None:
             masses, _, bad = posterior_masses(
                 np.moveaxis(densities, 1, 2), temper, np.exp(self._log_weights), self._evidence.lifetimes,
-                np.array([self._age]), self._grid, None,
+                np.array([age]), self._grid, None,
             )  # fmt: skip
             if bad >= 0:
                 raise ScorerError(_NO_CANDIDATE)
             return np.asarray(masses[0])
-        lives = self._starts + self._age
+        lives = self._starts + age
         with np.errstate(divide="ignore"):
             log_lives = np.log(lives)[None]
         means, variances = (_NOTHING, _NOTHING) if shared is None else shared
@@ -283,6 +320,9 @@ class RunningLife:
             self._grid, np.ascontiguousarray(masses)[None], (0,), evidence.mode_labels, evidence.model.time_unit,
             self._edges,
         )  # fmt: skip
+        if self._gate is not None:
+            ages = np.array([self._age], dtype=np.float64)
+            law = law._with_fits(self._gate.fits([self._verdict], self._readings_left_out[None].copy(), ages))
         calibration = self.prognosis.calibration
         return law if calibration is None else calibration.corrected(law)
 
@@ -293,8 +333,9 @@ class RunningLife:
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Also the state of cem 0.3.1, which had every attribute.
         self.__init__(state["prognosis"], state.get("_own"))  # type: ignore[misc]
-        for name in _ARRAYS:
-            setattr(self, name, state[name].copy())
+        for name in (*_ARRAYS, "_readings_left_out"):
+            if name in state:  # the last one since 0.9.0, with a gate
+                setattr(self, name, state[name].copy())
         self._age = state.get("_age")
         if state.get("_first_age") is not None:
             self._renew(state["_first_age"])

@@ -9,7 +9,7 @@ import numpy as np
 
 from cem.errors import OptionError
 from cem.errors.display import escaped
-from cem.errors.names import listed
+from cem.errors.names import counted, listed
 from cem.metrics.agreement import short_odds
 from cem.panel.text import described
 from cem.plot.calibration import CalibrationDisplay
@@ -223,6 +223,11 @@ def starts(model: FailureModeModel, pictures: Pictures) -> Section:
         passes = f" after {record['n_iter']:,} passes" if "n_iter" in record else ""
         ended = "converged" if record["converged"] else "did not converge"
         body += paragraph(f"The best start {ended}{passes}.")
+    if "basis_choice" in record:
+        chosen = record["basis_choice"]
+        n_candidates = counted(len(chosen["candidates"]), "candidate")
+        body += paragraph(f"Of {n_candidates} this basis was taken: {chosen['reason']}")
+        body += _cut(model.summary().frames["bases"], "candidates")
     if not found:
         return Section("starts", "Starts and convergence", body + missing("The model has no record of its starts."))
     if model.linking_rank:
@@ -274,6 +279,13 @@ def calibration(model: FailureModeModel, prognosis: RemainingLife | None, pictur
             f"Skill against no sensors: {held.skill:.2f} (1 - CRPS / CRPS without sensors, on held-out units; 1 is "
             "perfect, 0 is no gain)."
         )
+    last = held.after or held.before
+    if last is not None and last.by_life is not None:
+        low, high = last.by_life.bounds
+        body += paragraph(
+            f"Short, middle and long are thirds of the predictions by their medians: below {low:.4g}, up to "
+            f"{high:.4g}, and above{', in ' + model.time_unit if model.time_unit else ''} (of the last report)."
+        )
     try:
         names = ["Share of lives inside intervals", "Probability integral transforms"]
         body += pictures.of(lambda axes: CalibrationDisplay.from_calibration(held, ax=axes), names)
@@ -286,12 +298,27 @@ def calibration(model: FailureModeModel, prognosis: RemainingLife | None, pictur
 
 def _coverage(reports: dict[str, Reliability]) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {
-        name: [] for name in ("predictions", "interval", "held", "±", "mean width", "CRPS")
+        name: []
+        for name in (
+            "predictions",
+            "interval",
+            "held",
+            "±",
+            "short lives",
+            "middle",
+            "long lives",
+            "mean width",
+            "CRPS",
+        )
     }
     for name, report in reports.items():
         for level, share in report.coverage.items():
             errors = 100 * report.standard_errors[level]
-            row = (name, f"{100 * level:.0f} %", f"{100 * share:.1f} %", f"{errors:.1f} %", report.widths[level])
+            thirds = (
+                [""] * 3 if report.by_life is None else [f"{100 * x:.1f} %" for x in report.by_life.coverage[level]]
+            )
+            held = (f"{100 * level:.0f} %", f"{100 * share:.1f} %", f"{errors:.1f} %")
+            row = (name, *held, *thirds, report.widths[level])
             for column, cell in zip(columns.values(), (*row, report.crps), strict=True):
                 column.append(cell)
     return columns

@@ -44,6 +44,7 @@ class PackedScorer:
         n_threads: int,
         w: _Float | None = None,
         unit_w: _Float | None = None,
+        custom_rows: _Float | None = None,
     ) -> tuple[int, int, int, int] | None: ...
     def _log_likelihood_rows(
         self,
@@ -65,6 +66,7 @@ class PackedScorer:
         rows_out: _Float | None,
         n_threads: int,
         w: _Float | None = None,
+        custom_rows: _Float | None = None,
     ) -> tuple[int, int, int] | None: ...
 
 def chi_square_tail(x: float, degrees_of_freedom: float) -> float: ...

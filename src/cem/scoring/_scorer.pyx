@@ -427,6 +427,11 @@ cdef class PackedScorer:
                 "the model carries the uncertainty of its parameters, and compiled callers would take the components "
                 "of its modes for modes; score in Python with model.scorer(), or take model.without_uncertainty()"
             )
+        if getattr(self, "_wanders", False):
+            raise ScorerError(
+                "the model's units wander about their curves, and compiled callers would enter readings that are not "
+                "white; score in Python with model.scorer(), or fit with process=None"
+            )
         return self.own_pointer()
 
     cdef const scorer_3_t* own_pointer(self) except NULL:
@@ -467,30 +472,34 @@ cdef class PackedScorer:
 
     def _score_rows(
         self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
-        double[:, ::1] probabilities_out, int n_threads, w=None, unit_w=None,
+        double[:, ::1] probabilities_out, int n_threads, w=None, unit_w=None, custom_rows=None,
     ):
         """Mode probabilities of each unit of a panel; returns (unit, row, status, channel) of the first that failed.
 
         times (N,), values (N, C) and row_offsets (L + 1,) are a panel's, checked by the caller; so are covariates
-        w (N, m) and unit_w (L, m_u), None where the model has none.
+        w (N, m) and unit_w (L, m_u), None where the model has none. custom_rows (N, n_custom) are the values of the
+        Custom bases, where the caller has them.
         """
-        return self._over_units(times, values, row_offsets, probabilities_out, None, n_threads, w, unit_w)
+        return self._over_units(
+            times, values, row_offsets, probabilities_out, None, n_threads, w, unit_w, custom_rows
+        )
 
     def _log_likelihood_rows(
         self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
         double[::1] log_likelihoods_out, w=None, unit_w=None,
     ):
         """As `_score_rows`: log sum_k pi_k P(x | k) of each unit, (L,), in the channels' own units."""
-        return self._over_units(times, values, row_offsets, None, log_likelihoods_out, 1, w, unit_w)
+        return self._over_units(times, values, row_offsets, None, log_likelihoods_out, 1, w, unit_w, None)
 
     def _over_units(
         self, const double[::1] times, const double[:, ::1] values, const long long[::1] row_offsets,
         double[:, ::1] probabilities_out, double[::1] log_likelihoods_out, int n_threads,
-        const double[:, ::1] w, const double[:, ::1] unit_w,
+        const double[:, ::1] w, const double[:, ::1] unit_w, custom_rows,
     ):
         cdef const scorer_3_t* scorer = self.own_pointer()
         cdef Py_ssize_t n_units = row_offsets.shape[0] - 1
-        custom_rows = self._custom_rows(np.asarray(times)) if times.shape[0] else None
+        if custom_rows is None and times.shape[0]:
+            custom_rows = self._custom_rows(np.asarray(times))
         cdef const double[:, ::1] custom_view = custom_rows
         cdef const double* custom = NULL
         cdef const double* covariates = NULL
@@ -542,19 +551,20 @@ cdef class PackedScorer:
     def _advance(
         self, const double[::1] times, const double[:, ::1] values, const int[::1] order, const long long[::1] offsets,
         double[:, ::1] states, double[:, ::1] probabilities_out, double[:, ::1] rows_out, int n_threads,
-        const double[:, ::1] w=None,
+        const double[:, ::1] w=None, custom_rows=None,
     ):
         """Rows order[offsets[l]:offsets[l + 1]] of a batch enter running unit l, in this order.
 
         states (L, n) is changed in place: the state of each unit, its own covariates and those at its latest reading.
         Each of the others is None or written: probabilities_out (L, K), after all rows, and rows_out (N, K + 1), the
-        mode probabilities and the novelty of a row's unit after the row. w (N, m) are covariates of readings. Returns
-        (unit, row, status) of the first that failed; its states are then good for nothing.
+        mode probabilities and the novelty of a row's unit after the row. w (N, m) are covariates of readings, and
+        custom_rows (N, n_custom) the values of the Custom bases, where the caller has them. Returns (unit, row, status) of the first that failed; its states are then good for nothing.
         """
         cdef const scorer_3_t* scorer = self.own_pointer()
         cdef Py_ssize_t n_units = offsets.shape[0] - 1, n_state = UNIT_STATE + scorer.blocks.n_state
         cdef int m_u = scorer.n_unit_covariates, m = scorer.n_covariates
-        custom_rows = self._custom_rows(np.asarray(times)) if times.shape[0] else None
+        if custom_rows is None and times.shape[0]:
+            custom_rows = self._custom_rows(np.asarray(times))
         cdef const double[:, ::1] custom_view = custom_rows
         cdef const double* custom = NULL
         cdef const double* covariates = NULL

@@ -344,10 +344,16 @@ cdef class UnitState:
             self.x[c] = number
             raise self._refused(SCORER_TIME if status == SCORER_CUSTOM else status, time, self.x, c)
 
-    def _update_rows(self, const double[::1] times, const double[:, ::1] values, const double[:, ::1] w=None):
-        """`update` for each row, all or none; the GIL is released. w (n, m): covariates, if the model has some."""
+    def _update_rows(
+        self, const double[::1] times, const double[:, ::1] values, const double[:, ::1] w=None, custom_rows=None
+    ):
+        """`update` for each row, all or none; the GIL is released. w (n, m): covariates, if the model has some.
+
+        custom_rows (n, n_custom): values of the Custom bases, where the caller has them.
+        """
         self._free()
-        custom_rows = self.scorer._custom_rows(np.asarray(times)) if times.shape[0] else None
+        if custom_rows is None and times.shape[0]:
+            custom_rows = self.scorer._custom_rows(np.asarray(times))
         self._free()
         cdef const double[:, ::1] custom_view = custom_rows
         cdef const double* custom = NULL

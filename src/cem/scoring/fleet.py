@@ -417,12 +417,15 @@ class Fleet:
         with self._free:
             slot = self._states.index.get(rows.ids[l], -1)
             unit = self._scorer.unit() if slot < 0 else self._states.unit_at(slot)
-        w = None if rows.covariates is None else rows.covariates[row : row + 1]
+        own = np.array([row])
+        if self._scorer._wanders:  # earlier rows of the unit may be why this one is late
+            own = np.flatnonzero(np.asarray(rows.codes[: row + 1]) == l)
+        w = None if rows.covariates is None else rows.covariates[own]
         why = "it cannot be scored; check the units of time and values"
         try:
-            unit._update_rows(rows.times[row : row + 1], np.ascontiguousarray(rows.row(row)[None]), w)
+            unit._update_rows(rows.times[own], np.stack([rows.row(i) for i in own.tolist()]), w)
         except ScorerError as error:
-            why = str(error).removeprefix("row 0: ")
+            why = str(error).removeprefix(f"row {len(own) - 1}: ")
         return ScorerError(f"row {row}, unit {rows.ids[l]!r}: {why}; no unit has changed")
 
     # -- alarms -------------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT_VERSION", "encode", "load", "save"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_VERSION_OF_PLAIN = 1  # of models whose units do not wander about their curves
 _MAGIC = b"\x89CFL\r\n\x1a\n"  # a non-ASCII byte and both line ends reveal a transfer in text mode
 _PREFIX = struct.Struct("<8sIQ")  # magic, version, header length
 _DIGEST_SIZE = 32
@@ -110,7 +111,7 @@ def encode(fleet: Fleet) -> bytes:
             f"{_MAX_HEADER:,} that the header of a snapshot may have; make a fleet with fewer rules"
         )
     parts = [
-        _PREFIX.pack(_MAGIC, FORMAT_VERSION, len(text)),
+        _PREFIX.pack(_MAGIC, FORMAT_VERSION if scorer._wanders else _VERSION_OF_PLAIN, len(text)),
         text,
         np.ascontiguousarray(numbers, dtype="<f8").tobytes(),
         np.ascontiguousarray(notes, dtype="<i8").tobytes(),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cem.panel.panel import Panel
     from cem.scoring.unit_forecast import UnitForecast
 
-__all__ = ["GroupedLinkedScorer", "GroupedScorer", "grouped_scorer"]
+__all__ = ["Grouped", "GroupedLinkedScorer", "GroupedScorer", "grouped_scorer"]
 
 FloatArray = NDArray[np.float64]
 
@@ -38,6 +38,10 @@ def grouped_scorer(model: UncertainModel, forgetting: float | None = None) -> Gr
     model, forgetting
         As for `cem.scoring.Scorer`.
     """
+    if model.processes is not None:
+        from cem.scoring.wandering_scorer import GroupedWanderingScorer
+
+        return GroupedWanderingScorer(model, forgetting=forgetting)
     kind = GroupedLinkedScorer if model.linking_rank else GroupedScorer
     return kind(model, forgetting=forgetting)
 
@@ -109,7 +113,7 @@ class GroupedScorer(Scorer):
         return self._own_fingerprint
 
 
-class _Grouped(Unit):
+class Grouped(Unit):
     """What a unit of a grouped scorer does otherwise."""
 
     scorer: GroupedScorer
@@ -176,7 +180,7 @@ class _Grouped(Unit):
         return result
 
 
-class GroupedUnit(_Grouped):
+class GroupedUnit(Grouped):
     """One running unit of a model that averages over the law of its parameters; made by `GroupedScorer.unit`."""
 
 
@@ -187,5 +191,5 @@ class GroupedLinkedScorer(GroupedScorer, LinkedScorer):
         return GroupedLinkedUnit(self)
 
 
-class GroupedLinkedUnit(_Grouped, LinkedUnit):
+class GroupedLinkedUnit(Grouped, LinkedUnit):
     """One running unit of a `GroupedLinkedScorer`."""

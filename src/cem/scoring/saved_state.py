@@ -60,6 +60,8 @@ def are_sound(states: FloatArray, fresh: FloatArray, scorer: Scorer) -> NDArray[
             & (total <= n_observations + slack if scorer.forgetting < 1 else total == n_observations)
             & (states[:, places["unused"]] == fresh[places["unused"]]).all(axis=1)
         )
+        if scorer._wanders:
+            sound &= scorer._are_filters(states)
     return sound
 
 

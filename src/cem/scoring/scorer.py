@@ -53,10 +53,13 @@ __all__ = ["Scorer", "Unit"]
 _MAGIC = b"CEMUNIT\x00"
 _VERSION = 1
 _VERSION_OF_CONDITIONS = 2  # behind the state of the readings there are covariates
+_VERSION_OF_PROCESSES = 3  # and before them the filters of channels that wander
 _FROM_CONDITIONS = 6  # and all later numbers of a status: see _scorer.pxd
 _HEADER = struct.Struct("<8sII16s")  # magic, version, count of numbers, fingerprint of the scorer
 _CHECK_SIZE = 16
-_SET_ONCE = frozenset(("_model", "_rate", "_fingerprint", "_own_fingerprint", "_places", "_modes", "_whole", "_starts"))
+_SET_ONCE = frozenset(
+    "_model _rate _fingerprint _own_fingerprint _places _modes _whole _starts _white _given _n_given _n_filters".split()
+)
 
 
 class Scorer(_scorer.PackedScorer):
@@ -98,6 +101,7 @@ class Scorer(_scorer.PackedScorer):
 
     _linked = False
     _grouped = False  # whether modes have components, which are evaluated in their place
+    _wanders = False  # whether readings are whitened before they enter
 
     def __init__(self, model: Model, *, forgetting: float | None = None) -> None:
         rate = 1.0 if forgetting is None else forgetting
@@ -108,10 +112,8 @@ class Scorer(_scorer.PackedScorer):
                 "this model's time axis is 'to_failure': the time to failure of a running unit is unknown, so it "
                 "cannot be scored reading by reading; use cem.RemainingLife, or fit with time_axis='forward'"
             )
-        refuse_process(
-            model, "scoring reading by reading, with forgetting or without,",
-            "score in batches with model.predict_proba(panel), or fit with process=None", ScorerError,
-        )  # fmt: skip
+        if not self._wanders:
+            refuse_process(model, "this scorer", "use model.scorer(), without forgetting", ScorerError)
         if model.internal_parameters.rank and not self._linked:
             raise ScorerError(
                 f"this model's channels are linked (linking_rank={model.internal_parameters.rank}), and this scorer "
@@ -123,7 +125,7 @@ class Scorer(_scorer.PackedScorer):
                 "model.scorer()"
             )
         super().__init__(
-            model.internal_parameters, model.coordinates, tuple(model.bases), tuple(model.channels), float(rate),
+            model.internal_parameters, model.coordinates, self._bases_of(model), tuple(model.channels), float(rate),
             getattr(model, "conditions", None), getattr(model, "of_units", None),
         )  # fmt: skip
         self._model = model
@@ -198,6 +200,16 @@ class Scorer(_scorer.PackedScorer):
         """A unit without readings and without covariates."""
         return Unit(self)
 
+    def _bases_of(self, model: Model) -> tuple[Basis, ...]:
+        """The basis of each channel, as the compiled scorer takes it."""
+        return tuple(model.bases)
+
+    def _rows_of(
+        self, times: FloatArray, values: FloatArray, offsets: NDArray[np.int64]
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """A panel's readings as they enter (N, C), and values of Custom bases (N, n); None where they are called."""
+        return values, None
+
     def score(self, panel: Panel, n_threads: int = 1) -> FloatArray:
         """Return the mode probabilities of every unit of a panel, from all its readings.
 
@@ -222,7 +234,8 @@ class Scorer(_scorer.PackedScorer):
         values = self._own_values(panel)
         probabilities = np.empty((panel.n_units, self._n_columns))
         w, unit_w = self._panel_covariates(panel)
-        failure = self._score_rows(panel.times, values, panel.offsets, probabilities, n_threads, w, unit_w)
+        entering, custom = self._rows_of(panel.times, values, panel.offsets)
+        failure = self._score_rows(panel.times, entering, panel.offsets, probabilities, n_threads, w, unit_w, custom)
         if failure is not None:
             number, row, status, channel = failure
             if status >= _FROM_CONDITIONS:
@@ -325,6 +338,10 @@ class Scorer(_scorer.PackedScorer):
             for conditions in (getattr(model, "conditions", None), getattr(model, "of_units", None)):
                 if conditions is not None:
                     parts.append(json.dumps(conditions.to_dict(), sort_keys=True, default=repr).encode())
+            processes = getattr(model, "processes", None)
+            if processes is not None:
+                own = [None if each is None else [each.kind, each.ratio, each.rate] for each in processes]
+                parts.append(json.dumps(own).encode())
             if parameters.membership is not None:
                 parts.append(np.ascontiguousarray(parameters.membership, dtype="<f8").tobytes())
             self._fingerprint = sha256(b"".join(parts))[:_CHECK_SIZE]
@@ -506,9 +523,15 @@ class Unit(_unit.UnitState):
         """Save the state as bytes for `from_bytes` with the same model: version, fingerprint, numbers, checksum."""
         memory = self._get_memory()
         numbers = np.concatenate([self._get_state(), memory]).astype("<f8")
-        version = _VERSION_OF_CONDITIONS if len(memory) else _VERSION
+        version = self._version(len(memory))
         body = _HEADER.pack(_MAGIC, version, len(numbers), self.scorer.fingerprint()) + numbers.tobytes()
         return body + sha256(body)[:_CHECK_SIZE]
+
+    def _version(self, n_memory: int) -> int:
+        """Of saved units; there are n_memory covariates behind the state."""
+        if self.scorer._wanders:
+            return _VERSION_OF_PROCESSES
+        return _VERSION_OF_CONDITIONS if n_memory else _VERSION
 
     @classmethod
     def from_bytes(cls, scorer: Scorer, data: bytes) -> Unit:
@@ -538,7 +561,7 @@ class Unit(_unit.UnitState):
         _, version, count, fingerprint = _HEADER.unpack_from(raw)
         if sha256(raw[:-_CHECK_SIZE])[:_CHECK_SIZE] != raw[-_CHECK_SIZE:]:
             raise ScorerError("the saved unit is truncated or altered: its checksum differs; save it again")
-        own_version = _VERSION_OF_CONDITIONS if n_memory else _VERSION
+        own_version = unit._version(n_memory)
         if version != own_version:
             raise ScorerError(
                 f"the saved unit has format version {version}; this release reads {own_version} of such a model"

@@ -62,9 +62,14 @@ def forecast_of(unit: Unit, times: FloatArray, channel: int | str | None, covari
     means, roots = unit._posteriors(number)
     noise = model.internal_parameters.noise_variances[:, number] * model.coordinates.scales[number] ** 2
     weights = unit._component_probabilities()
+    level = unit._level_at(number, times) if unit.scorer._wanders else None
     with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
+        design = design if level is None else level.design
         mode_means = means @ design.T
         mode_variances = np.sum((design[None] @ roots) ** 2, axis=2) + noise[:, None]
+        if level is not None:
+            mode_means += level.origins
+            mode_variances += noise[:, None] * level.variances
         if shift is not None and scale is not None:
             mode_means = shift + scale * mode_means
             mode_variances *= scale**2

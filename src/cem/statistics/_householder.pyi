@@ -19,8 +19,9 @@ def whiten_units(
     steps: _Floats,
     row_offsets: NDArray[np.int64],
     start_variance: float,
-    log_determinants_out: _Floats,
-    means_out: _Floats,
-    variances_out: _Floats,
+    started: NDArray[np.int64],
+    log_determinants: _Floats,
+    means: _Floats,
+    variances: _Floats,
     shape: tuple[int, int, int],
 ) -> None: ...

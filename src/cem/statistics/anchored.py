@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,6 +58,14 @@ class AnchoredStatistics:
             self.counts[some],
             self.ages[some],
             self.units[some],
+        )
+
+    def without(self, left_out: NDArray[np.bool_]) -> AnchoredStatistics:
+        """The statistics as if some channels of units, (L, C), had no readings; the same object for none at all."""
+        if not left_out.any():
+            return self
+        return replace(
+            self, residual_norms=np.where(left_out, 0.0, self.residual_norms), counts=np.where(left_out, 0, self.counts)
         )
 
     def packed(self, information: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:

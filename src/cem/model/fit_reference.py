@@ -1,0 +1,257 @@
+"""How well training units are explained when they are cut off at random ages: what later units are compared with.
+
+Of each training unit that failed, the readings up to a random age are evaluated at the unit's true life and most
+probable mode. Q, the quadratic form of (11), is chi-square with n degrees of freedom if the model is true, so
+
+    z = ((Q / n)^(1/3) − 1 + 2 / 9n) / (2 / 9n)^(1/2)
+
+is nearly N(0, 1) (Wilson and Hilferty). Models are not true. So quantiles of z over training units, by mode and
+channel, map z to a normal score. The map is piecewise linear, beyond the outermost quantiles as in the outermost piece.
+It is nowhere steeper than 1, so that few training units do not make a unit look stranger than the model says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.errors import BasisError
+from cem.mixture.conditioned import adjusted_panel, plan_of
+from cem.mixture.shifted_form import shifted_form
+from cem.numerics.normal import normal_cdf
+from cem.statistics.anchored import anchored_statistics, distinct
+from cem.statistics.columns import shifted_columns
+
+if TYPE_CHECKING:
+    from cem.mixture.parameters import Parameters
+    from cem.model.model import FailureModeModel
+    from cem.panel.panel import Panel
+
+__all__ = ["FIT_REFERENCE", "ChannelMisfits", "FitReference", "fit_score", "with_reference"]
+
+FloatArray = NDArray[np.float64]
+
+FIT_REFERENCE = "fit_reference"
+"""Key of a model's record."""
+
+SCORES = (-2.3, -1.5, -0.75, 0.0, 0.75, 1.5, 2.3)
+"""Normal scores of the quantiles that are kept."""
+
+_CUT_OFFS = 200
+_CUT_OFFS_OF_A_UNIT = 5
+_LEAST = 20
+"""Cut-offs below which a mode has the map of all modes, and a model none."""
+_YOUNGEST = 0.1
+"""Share of a unit's readings that are kept at least."""
+_SEED = 19
+_DECIMALS = 4
+
+
+def fit_score(misfits: FloatArray, counts: NDArray[Any]) -> FloatArray:
+    """z of quadratic forms with so many readings, of the same shape; NaN where there is no reading."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = 2.0 / (9.0 * counts)
+        found: FloatArray = (np.cbrt(misfits / counts) - 1.0 + spread) / np.sqrt(spread)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class FitReference:
+    """Quantiles of z over training units.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (m,)
+        Normal scores of the quantiles, ascending.
+    knots : ndarray of shape (K, 1 + C, m)
+        The quantiles for each mode: of all channels together, then of each channel.
+    """
+
+    scores: FloatArray
+    knots: FloatArray
+
+    @classmethod
+    def of_training(cls, model: FailureModeModel, panel: Panel) -> FitReference | None:
+        """The reference of a model on the time to failure from its training units; None if too few of them failed.
+
+        Parameters
+        ----------
+        model : FailureModeModel
+        panel : Panel
+            Its training units, on the forward clock.
+        """
+        failed = np.flatnonzero(~np.isnan(panel.failure_times))
+        if not failed.size:
+            return None
+        rng = np.random.default_rng(_SEED)
+        rows, found = np.diff(panel.offsets), []
+        times = max(1, min(-(-_CUT_OFFS // failed.size), _CUT_OFFS_OF_A_UNIT))
+        for _ in range(times):
+            some = np.sort(rng.permutation(failed)[: _CUT_OFFS // times])
+            n = np.ceil(rows[some] * rng.uniform(_YOUNGEST, 1.0, some.size)).astype(np.int64)
+            early = panel[some].until(panel.times[panel.offsets[some] + n - 1])
+            found.append(_scores_of(model, early, panel.failure_times[some]))
+        z, modes = (np.concatenate([one[i] for one in found]) for i in range(2))
+        if len(z) < _LEAST:
+            return None
+        every = _knots(z)
+        by_mode = [_knots(own) if len(own := z[modes == k]) >= _LEAST else every for k in range(model.n_modes)]
+        return cls(np.array(SCORES), np.stack(by_mode))
+
+    @cached_property
+    def _pieces(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The maps as a first value, and hinges: knots (K, 1 + C, m − 1) and the slope that each adds."""
+        slopes = np.diff(self.scores) / np.diff(self.knots, axis=-1)
+        added = np.diff(slopes, axis=-1)
+        return slopes[..., 0], self.knots[..., 1:-1], added
+
+    def _scored(
+        self, z: FloatArray, first: FloatArray, slope: FloatArray, knots: FloatArray, added: FloatArray
+    ) -> FloatArray:
+        beyond = np.maximum(z[..., None] - knots, 0.0)
+        found: FloatArray = self.scores[0] + slope * (z - first) + (added * beyond).sum(axis=-1)
+        return found
+
+    def channel_scores(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
+        """Normal scores of each channel's z, (L, C), for units of these modes, (L,); NaN stays NaN."""
+        slope, knots, added = (part[modes, 1:] for part in self._pieces)
+        return self._scored(z, self.knots[modes, 1:, 0], slope, knots, added)
+
+    def scores_of_units(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
+        """The same of z of all channels together, (L,)."""
+        slope, knots, added = (part[modes, 0] for part in self._pieces)
+        return self._scored(z, self.knots[modes, 0, 0], slope, knots, added)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the reference as JSON can hold it."""
+        return {"scores": self.scores.tolist(), "knots": self.knots.tolist()}
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> FitReference:
+        """Restore a reference from `to_dict`."""
+        return cls(np.array(saved["scores"], dtype=np.float64), np.array(saved["knots"], dtype=np.float64))
+
+
+def with_reference(model: FailureModeModel, panel: Panel) -> FailureModeModel:
+    """The model on the time to failure with the reference in its record, if it can have one.
+
+    Parameters
+    ----------
+    model : FailureModeModel
+    panel : Panel
+        Its training units, on the forward clock.
+    """
+    try:
+        found = None if model.processes is not None else FitReference.of_training(model, panel)
+    except BasisError:  # it cannot be shifted, and so predicts no remaining lives
+        found = None
+    if found is None:
+        return model
+    return type(model)(**{**model._arguments(), "training": {**model.training, FIT_REFERENCE: found.to_dict()}})
+
+
+def _knots(z: FloatArray) -> FloatArray:
+    """Quantiles of columns, (1 + C, m) from (n, 1 + C), spread from the middle on until no map is steeper than 1."""
+    scores = np.array(SCORES)
+    found = np.empty((z.shape[1], len(scores)))
+    for column, own in zip(z.T, found, strict=True):
+        seen = column[np.isfinite(column)]
+        own[:] = np.quantile(seen, normal_cdf(scores)) if len(seen) >= _LEAST else scores
+    middle, steps = len(scores) // 2, np.diff(scores)
+    for j in range(middle, len(scores) - 1):
+        found[:, j + 1] = np.maximum(found[:, j + 1], found[:, j] + steps[j])
+    for j in range(middle, 0, -1):
+        found[:, j - 1] = np.minimum(found[:, j - 1], found[:, j] - steps[j - 1])
+    return np.round(found, _DECIMALS)
+
+
+class ChannelMisfits:
+    """Q of each channel alone, at one mode and one remaining life for each unit.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        In the panel's units. If channels are linked, their loadings add to their covariances.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        alone, layout = parameters.marginal(), parameters.layout
+        starts = np.concatenate([[0], np.cumsum(np.square(layout.sizes))])
+        self._groups = []
+        for p in sorted(set(layout.sizes)):
+            some = [c for c, size in enumerate(layout.sizes) if size == p]
+            roots = 1.0 / np.sqrt(alone.noise_variances[:, some])
+            means = np.stack([layout.vector(alone.means, c) for c in some], axis=1) * roots[..., None]
+            factors = np.stack([layout.matrix(alone.factors, c) for c in some], axis=1) * roots[..., None, None]
+            self._groups.append(
+                (
+                    some, (starts[some][:, None] + np.arange(p * p)).ravel(),
+                    (layout.mean_offsets[some][:, None] + np.arange(p)).ravel(), roots, means, factors,
+                )
+            )  # fmt: skip
+
+    def __call__(
+        self,
+        triangles: FloatArray,
+        projections: FloatArray,
+        norms: FloatArray,
+        moves: FloatArray,
+        modes: NDArray[np.intp],
+    ) -> FloatArray:
+        """Q, shape (L, C).
+
+        Parameters
+        ----------
+        triangles, projections, norms : ndarray of shape (L, Σ p²), (L, Σ p) and (L, C)
+            R, w and rss, anchored at the last readings.
+        moves : ndarray of shape (L, Σ p²)
+            S(r) of every channel.
+        modes : ndarray of shape (L,)
+        """
+        found = np.empty(norms.shape)
+        for some, squares, columns, roots, means, factors in self._groups:
+            n, p = len(some), means.shape[-1]
+            shape = (len(found), n, p, p)
+            R = triangles[:, squares].reshape(shape) @ moves[:, squares].reshape(shape)
+            rest = projections[:, columns].reshape(shape[:3]) * roots[modes][..., None]
+            rest = rest[..., None] - R @ means[modes][..., None]
+            B = R @ factors[modes]
+            turned = np.swapaxes(B, -1, -2)
+            t = np.linalg.solve(np.eye(p) + turned @ B, turned @ rest)
+            rest -= B @ t
+            own = np.square(rest).sum(axis=(-1, -2)) + np.square(t).sum(axis=(-1, -2))
+            found[:, some] = norms[:, some] * np.square(roots[modes]) + own
+        return found
+
+
+def _scores_of(model: FailureModeModel, panel: Panel, lives: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
+    """z of all channels and of each, (L, 1 + C), at the true lives and the most probable mode; and that mode, (L,)."""
+    modes = np.zeros(panel.n_units, dtype=np.intp)
+    if model.n_modes > 1:
+        modes = model.predict_proba(panel.with_failure_times(lives)).argmax(axis=1)
+    shifted = shifted_form(model)
+    panel = adjusted_panel(shifted, shifted.with_own_channels(panel))
+    plan = plan_of(shifted, panel)
+    anchored = anchored_statistics(panel, shifted.bases, plan)
+    left = lives - anchored.ages
+    if plan is None:
+        different, of_channel = distinct(shifted.bases)
+        matrices = [basis.shift_matrix(left) for basis in different]
+        moves = [matrices[i] for i in of_channel]
+    else:
+        moves = [shifted_columns(*own, left) for own in zip(shifted.bases, plan.random, plan.fixed, strict=True)]
+    triangles, projections, norms, _ = anchored.packed(np.ones(panel.n_channels))
+    together = np.concatenate([own.reshape(len(left), -1) for own in moves], axis=1)
+    misfits = ChannelMisfits(shifted.user_parameters())(triangles, projections, norms, together, modes)
+    return fit_scores(misfits, anchored.counts), modes
+
+
+def fit_scores(misfits: FloatArray, counts: NDArray[np.int64]) -> FloatArray:
+    """z of all channels and of each, (L, 1 + C), from Q and numbers of readings (L, C)."""
+    of_all = fit_score(misfits.sum(axis=1, keepdims=True), counts.sum(axis=1, keepdims=True))
+    return np.concatenate([of_all, fit_score(misfits, counts)], axis=1)

@@ -1,0 +1,302 @@
+"""How predicted distributions compare with outcomes: coverage, widths, scores, and coverage by predicted life."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cem.errors import OptionError
+from cem.metrics.metrics import cluster_standard_error, crps_pmf, interval_score, rmse
+from cem.mixture.life_law import RemainingLifeLaw
+from cem.numerics.floating import underflow_is_zero
+from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
+
+__all__ = ["LEVELS", "Reliability", "reliability"]
+
+FloatArray = NDArray[np.float64]
+
+LEVELS = (0.5, 0.8, 0.9)
+"""Central intervals whose coverage is reported."""
+
+
+THIRDS = ("short", "middle", "long")
+"""Thirds of the predictions in the order of their medians."""
+
+_RESAMPLES = 2000
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+
+
+@dataclass(frozen=True)
+class ByLife:
+    """Coverage by thirds of predicted life. An average over all ages may hide that long lives are held too rarely.
+
+    Parameters
+    ----------
+    bounds : tuple of float
+        The two predicted medians that separate the thirds.
+    counts : tuple of int
+        Predictions in each third.
+    coverage, standard_errors : mapping of level to tuple of float
+        Shares of outcomes inside each central interval, for short, middle and long predicted lives, and their
+        bootstrap standard errors over units.
+    """
+
+    bounds: tuple[float, float]
+    counts: tuple[int, ...]
+    coverage: dict[float, tuple[float, ...]]
+    standard_errors: dict[float, tuple[float, ...]]
+
+    def __str__(self) -> str:
+        low, high = self.bounds
+        lines = [f"  by predicted life: below {low:.4g}, to {high:.4g}, above"]
+        for level, shares in self.coverage.items():
+            errors = self.standard_errors[level]
+            held = ", ".join(f"{share:.1%} (± {error:.1%})" for share, error in zip(shares, errors, strict=True))
+            lines.append(f"  {level:.0%} intervals held {held}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {
+            "bounds": list(self.bounds),
+            "counts": list(self.counts),
+            "coverage": {str(level): list(shares) for level, shares in self.coverage.items()},
+            "standard_errors": {str(level): list(errors) for level, errors in self.standard_errors.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> ByLife:
+        """Restore it from `to_dict`.
+
+        Parameters
+        ----------
+        saved : mapping
+            From `to_dict`.
+        """
+        low, high = map(float, saved["bounds"])
+        coverage, errors = (
+            {float(level): tuple(map(float, cells)) for level, cells in saved[name].items()}
+            for name in ("coverage", "standard_errors")
+        )
+        return cls((low, high), tuple(map(int, saved["counts"])), coverage, errors)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How predicted distributions compare with the outcomes: coverage, widths and scores. Print it for a report.
+
+    Parameters
+    ----------
+    coverage, standard_errors, widths, interval_scores : mapping of level to float
+        For each central interval: the share of outcomes inside, its cluster-bootstrap standard error over units, the
+        mean width, and the mean interval score.
+    crps : float
+        Mean continuous ranked probability score.
+    pit : tuple of float
+        Shares of the probability integral transforms in ten equal bins; 0.1 each if calibrated.
+    n_units, n_predictions : int
+        Number of units and of predictions.
+    rmse : float, optional
+        Root mean square error of the mean remaining life; None in reports from before it was measured.
+    by_life : ByLife, optional
+        Coverage by thirds of predicted life; None in reports from before it was measured, and if a third of the
+        predictions is of a single unit.
+    """
+
+    coverage: dict[float, float]
+    standard_errors: dict[float, float]
+    widths: dict[float, float]
+    interval_scores: dict[float, float]
+    crps: float
+    pit: tuple[float, ...]
+    n_units: int
+    n_predictions: int
+    rmse: float | None = None
+    by_life: ByLife | None = None
+
+    def __str__(self) -> str:
+        lines = [f"{self.n_predictions} predictions of {self.n_units} units, {self._scores()}"]
+        for level, share in self.coverage.items():
+            lines.append(
+                f"  {level:.0%} intervals held {share:.1%} (± {self.standard_errors[level]:.1%}), "
+                f"mean width {self.widths[level]:.4g}, interval score {self.interval_scores[level]:.4g}"
+            )
+        if self.by_life is not None:
+            lines.append(str(self.by_life))
+        return "\n".join([*lines, "  PIT by tenths: " + " ".join(f"{share:.3f}" for share in self.pit)])
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """Return one row for each level of the central intervals as a data frame.
+
+        Its columns are level, coverage, standard_error, width and interval_score; and, where it was measured by
+        predicted life, coverage_short, coverage_middle and coverage_long.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars", "pyarrow"}, optional
+            As for `cem.Panel.to_frame`.
+        """
+        from cem.panel.frames.out import frame_of
+
+        return frame_of(self._table(), backend)
+
+    def _table(self) -> dict[str, Any]:
+        tables = {"coverage": self.coverage, "standard_error": self.standard_errors, "width": self.widths,
+                  "interval_score": self.interval_scores}  # fmt: skip
+        levels = np.array(list(self.coverage), dtype=np.float64)
+        columns = {"level": levels, **{name: np.array([t[p] for p in self.coverage]) for name, t in tables.items()}}
+        if self.by_life is not None:
+            shares = np.array([self.by_life.coverage[p] for p in self.coverage]).T
+            columns.update((f"coverage_{third}", own) for third, own in zip(THIRDS, shares, strict=True))
+        return columns
+
+    def __repr__(self) -> str:
+        return f"Reliability: {self.n_predictions:,} predictions of {self.n_units:,} units, {self._scores()}"
+
+    def _repr_html_(self) -> str:
+        from cem.errors.html import html_table
+
+        return html_table(repr(self), self._table())
+
+    def _scores(self) -> str:
+        return f"CRPS {self.crps:.4g}" + ("" if self.rmse is None else f", RMSE {self.rmse:.4g}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it."""
+        tables = {
+            name: {str(level): value for level, value in getattr(self, name).items()}
+            for name in ("coverage", "standard_errors", "widths", "interval_scores")
+        }
+        known: dict[str, Any] = {} if self.rmse is None else {"rmse": self.rmse}
+        if self.by_life is not None:
+            known["by_life"] = self.by_life.to_dict()
+        return {
+            **tables, "crps": self.crps, "pit": list(self.pit), "n_units": self.n_units,
+            "n_predictions": self.n_predictions, **known,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Reliability:
+        """Restore a report from `to_dict`.
+
+        Parameters
+        ----------
+        saved : mapping
+            From `to_dict`.
+        """
+        tables = {
+            name: {float(level): float(value) for level, value in saved[name].items()}
+            for name in ("coverage", "standard_errors", "widths", "interval_scores")
+        }
+        return cls(
+            **tables, crps=float(saved["crps"]), pit=tuple(map(float, saved["pit"])), n_units=int(saved["n_units"]),
+            n_predictions=int(saved["n_predictions"]), rmse=None if saved.get("rmse") is None else float(saved["rmse"]),
+            by_life=None if saved.get("by_life") is None else ByLife.from_dict(saved["by_life"]),
+        )  # fmt: skip
+
+
+@underflow_is_zero
+def reliability(
+    laws: Sequence[RemainingLifeLaw],
+    truth: ArrayLike,
+    clusters: Sequence[Hashable] | NDArray[Any],
+    *,
+    cap: float | None = None,
+) -> Reliability:
+    """Compute coverage, scores and PIT of predictions whose outcomes are known.
+
+    Parameters
+    ----------
+    laws : sequence of RemainingLifeLaw
+        All predictions, in one or several parts.
+    truth : array_like of shape (n,)
+        True remaining lives, over all parts.
+    clusters : sequence of length n
+        Unit of each prediction; at least two units.
+    cap : float, optional
+        Lives beyond it count as the cap in scores, widths and medians. Laws to a threshold need it, since a life that
+        may never end has no finite mean.
+
+    Returns
+    -------
+    Reliability
+    """
+    true = np.asarray(truth, dtype=np.float64)
+    parts = np.split(true, np.cumsum([law.n_units for law in laws])[:-1])
+    pit = np.concatenate([law.pit(part) for law, part in zip(laws, parts, strict=True)])
+    crps = [_crps(law, part, cap) for law, part in zip(laws, parts, strict=True)]
+    limit = np.inf if cap is None else cap
+    capped = np.minimum(true, limit)
+    tables: dict[str, dict[float, float]] = {
+        "coverage": {}, "standard_errors": {}, "widths": {}, "interval_scores": {}
+    }  # fmt: skip
+    held = np.empty((len(true), len(LEVELS)))
+    for i, level in enumerate(LEVELS):
+        low, high = (np.concatenate(ends) for ends in zip(*(law.interval(level) for law in laws), strict=True))
+        low, high = np.minimum(low, limit), np.minimum(high, limit)
+        inside = held[:, i] = ((low <= capped) & (capped <= high)).astype(np.float64)
+        tables["coverage"][level] = float(inside.mean())
+        tables["standard_errors"][level] = cluster_standard_error(inside, clusters)
+        tables["widths"][level] = float(np.mean(high - low))
+        tables["interval_scores"][level] = float(interval_score(capped, low, high, level=level).mean())
+    counts = np.histogram(pit, bins=10, range=(0.0, 1.0))[0]
+    return Reliability(
+        **tables,
+        crps=float(np.concatenate(crps).mean()),
+        pit=tuple((counts / len(pit)).tolist()),
+        n_units=len(set(np.asarray(clusters).tolist())),
+        n_predictions=len(true),
+        rmse=rmse(capped, np.concatenate([law.mean(cap) for law in laws])),
+        by_life=_by_life(np.minimum(np.concatenate([law.median() for law in laws]), limit), held, clusters),
+    )
+
+
+def _crps(law: RemainingLifeLaw, truth: FloatArray, cap: float | None) -> FloatArray:
+    """∫ (F(r) − 1{y ≤ r})² dr, of lives up to the cap if there is one, (L,)."""
+    if isinstance(law, RemainingLifeDistribution) and cap is None:
+        return crps_pmf(truth, law.grid, over_modes(law.pmf))
+    if cap is None:
+        raise OptionError(
+            "cap is None, and laws to a threshold have lives without an end; give the longest that counts"
+        )
+    ends = np.minimum(truth, cap)[:, None]
+    share = 0.5 * (1.0 + _NODES)
+    below, above = law.cdf(ends * share), law.cdf(ends + (cap - ends) * share)
+    halves = ends * np.square(below), (cap - ends) * np.square(1.0 - above)
+    found: FloatArray = (halves[0] + halves[1]) @ (0.5 * _WEIGHTS)
+    return found
+
+
+def _by_life(medians: FloatArray, inside: FloatArray, clusters: Sequence[Hashable] | NDArray[Any]) -> ByLife | None:
+    """Coverage of the levels (n, levels) by thirds of the medians (n,); None if a third is of one unit."""
+    ranked = np.argsort(medians, kind="stable")
+    parts = np.array_split(ranked, len(THIRDS))
+    places: dict[Hashable, int] = {}
+    unit = np.array([places.setdefault(cluster, len(places)) for cluster in clusters])
+    if any(len(set(unit[part].tolist())) < 2 for part in parts):
+        return None
+    counts = np.stack([np.bincount(unit[part], minlength=len(places)) for part in parts], axis=1)
+    sums = np.zeros((len(places), len(parts), inside.shape[1]))
+    for third, part in enumerate(parts):
+        np.add.at(sums[:, third], unit[part], inside[part])
+    # How often each resample draws each unit; a resample without a prediction in some third says nothing of it.
+    drawn = np.random.default_rng(0).multinomial(len(places), np.full(len(places), 1.0 / len(places)), _RESAMPLES)
+    totals = (drawn @ counts)[:, :, None]
+    shares = np.divide(
+        np.einsum("bu,utl->btl", drawn, sums), totals, out=np.full((_RESAMPLES, *sums.shape[1:]), np.nan),
+        where=totals > 0,
+    )  # fmt: skip
+    errors = np.nanstd(shares, axis=0, ddof=1)
+    found = np.array([inside[part].mean(axis=0) for part in parts])
+    bounds = [0.5 * float(medians[left[-1]] + medians[right[0]]) for left, right in pairwise(parts)]
+    return ByLife(
+        (bounds[0], bounds[1]),
+        tuple(map(len, parts)),
+        {level: tuple(found[:, i].tolist()) for i, level in enumerate(LEVELS)},
+        {level: tuple(errors[:, i].tolist()) for i, level in enumerate(LEVELS)},
+    )

@@ -1,0 +1,148 @@
+"""Thresholds are lives too: coverage measured on units left out, corrected laws, one file."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import cem
+from cem.errors import OptionError, PanelError, ThresholdWarning
+from cem.prognosis.calibration import Calibration
+from cem.prognosis.corrected_passage import CorrectedPassage
+from cem.prognosis.reliability import reliability
+from cem.prognosis.threshold_life import ThresholdLife, first_crossings_of_readings
+
+
+def worn(n_units: int, seed: int, until: float = 220.0) -> cem.Panel:
+    """Lines that wander: a model without a process is too sure of them. They reach 100 after some 130 hours."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(0.0, until, 10.0)
+    slopes = 0.8 * rng.lognormal(0.0, 0.15, n_units)
+    wander = np.cumsum(rng.normal(0.0, 4.0, (n_units, len(t))), axis=1)
+    values = slopes[:, None] * t + wander + rng.normal(0.0, 0.5, (n_units, len(t)))
+    return cem.Panel.from_arrays(t, values[:, :, None], channels=["wear"], response="wear")
+
+
+def estimator() -> cem.FailureModeEM:
+    return cem.FailureModeEM(1, basis=cem.Polynomial(1), random_state=0, n_init=1)
+
+
+@pytest.fixture(scope="module")
+def plain() -> tuple[ThresholdLife, cem.Panel]:
+    panel = worn(40, 0)
+    return ThresholdLife(estimator().fit(panel).model_, 100.0), panel
+
+
+@pytest.fixture(scope="module")
+def better(plain) -> ThresholdLife:
+    prognosis, panel = plain
+    with pytest.warns(ThresholdWarning) if _leaves_out(panel) else _nothing():
+        return prognosis.calibrated(panel, estimator(), ages=4, n_folds=4)
+
+
+def _leaves_out(panel: cem.Panel) -> bool:
+    return bool(np.isnan(first_crossings_of_readings(panel, "wear", 100.0, "upper")).any())
+
+
+def _nothing():
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+def test_crossings_lie_on_the_line_between_readings() -> None:
+    """By hand; a gap is bridged, and who never crosses, or begins beyond, has no crossing."""
+    values = [[0.0, np.nan, 4.0], [0.0, 1.0, 1.5], [3.0, 5.0, 6.0], [2.0, 1.0, 3.0]]
+    panel = cem.Panel.from_arrays(np.array([0.0, 1.0, 2.0]), np.array(values)[:, :, None], channels=["x"])
+    found = first_crossings_of_readings(panel, "x", 2.0, "upper")
+    np.testing.assert_allclose(found, [1.0, np.nan, np.nan, np.nan])
+    np.testing.assert_allclose(first_crossings_of_readings(panel, "x", 1.5, "lower")[3], 0.5)
+
+
+def test_intervals_that_hold_too_little_are_mended(plain, better) -> None:
+    """On new units, 90 % intervals hold far less before, and about 90 % after; lives beyond the record count."""
+    report = better.calibration
+    assert report.before.coverage[0.9] < 0.75 < report.after.coverage[0.9]
+    assert report.before.by_life is not None and report.after.interval_scores[0.9] < report.before.interval_scores[0.9]
+    new = worn(60, 1, 400.0)
+    truth = first_crossings_of_readings(new, "wear", 100.0, "upper")
+    cut = new.until(0.6 * truth)
+    left = truth - cut.times[cut.offsets[1:] - 1]
+    for one, low, high in ((plain[0], 0.0, 0.75), (better, 0.8, 1.0)):
+        held = reliability([one.predict(cut)], left, range(60), cap=400.0).coverage[0.9]
+        assert low < held <= high
+
+
+def test_a_corrected_law_answers_as_every_law(better) -> None:
+    """cdf, quantiles, density, mass at never, slices and means agree with one another."""
+    cut = worn(6, 2).until(np.full(6, 80.0))
+    law, plain = better.predict(cut), better.model.remaining_life(cut, 100.0)
+    held = better.calibration
+    assert isinstance(law, CorrectedPassage) and isinstance(law, cem.RemainingLifeLaw)
+    times = np.linspace(1.0, 250.0, 1001)
+    cdf = law.cdf(times)
+    assert np.all(np.diff(cdf, axis=1) >= 0)
+    before = plain.cdf(times)
+    sure = (before < 1e-12) | (before > 1 - 1e-12)  # a score says no more of these
+    scores = held.mapped(stats.norm.ppf(np.clip(before, 1e-12, 1 - 1e-12)), plain.median()[:, None])
+    np.testing.assert_allclose(cdf[~sure], stats.norm.cdf(scores)[~sure], atol=1e-9)
+    for level in (0.1, 0.5, 0.9):
+        np.testing.assert_allclose(np.diag(law.cdf(law.quantile(level))), level, atol=1e-6)
+    steps = np.diff(times)
+    np.testing.assert_allclose(
+        0.5 * (law.pdf(times)[:, 1:] + law.pdf(times)[:, :-1]) @ steps, cdf[:, -1] - cdf[:, 0], atol=0.02
+    )
+    np.testing.assert_array_equal(law[2:4].cdf(times), cdf[2:4])
+    assert np.all(law.mean(60.0) <= 60.0) and len(law.summary()) == 6
+    fine = np.linspace(0.0, 60.0, 4001)
+    np.testing.assert_allclose(law.mean(60.0), np.trapezoid(1.0 - law.cdf(fine), fine, axis=1), rtol=1e-3)
+
+
+def test_never_goes_with_the_cdf() -> None:
+    """A line that may fall never crosses with probability q; after the correction with 1 − F'(∞)."""
+    from cem.passage.first_passage import first_passage
+
+    law = first_passage(
+        cem.Polynomial(1).bind([0.0, 4.0]), [[1.0]], [[[0.0, 0.1]]], [[[[0.01, 0.0], [0.0, 0.04]]]], 0.0, 1.0, 5.0
+    )  # fmt: skip
+    held = Calibration(1.0, (-1.0, 0.0, 1.0), (-0.5, 0.2, 0.8))
+    after = CorrectedPassage(law, held)
+    wanted = 1.0 - stats.norm.cdf(held.mapped(stats.norm.ppf(1.0 - law.probability_never)))
+    np.testing.assert_allclose(after.probability_never, wanted, rtol=1e-9)
+    np.testing.assert_allclose(after.cdf(1e12)[:, 0], 1.0 - after.probability_never, atol=1e-6)
+    assert after.quantile(0.99)[0] == np.inf and np.isfinite(after.quantile(0.5)[0])
+
+
+def test_it_is_kept_whole(better, tmp_path) -> None:
+    """Saved and loaded, pickled, or asked of the file: the same law, and another threshold has no correction."""
+    cut = worn(3, 3).until(np.full(3, 80.0))
+    wanted = better.predict(cut).cdf([20.0, 60.0])
+    better.save(tmp_path / "m.cem")
+    for again in (ThresholdLife.load(tmp_path / "m.cem"), pickle.loads(pickle.dumps(better))):
+        np.testing.assert_array_equal(again.predict(cut).cdf([20.0, 60.0]), wanted)
+        assert again.calibration == better.calibration and "calibrated" in repr(again)
+    assert again.replaced(threshold=90.0).calibration is None
+    assert cem.load(tmp_path / "m.cem").training["threshold"]["direction"] == "upper"
+
+
+def test_what_cannot_be_is_refused(plain) -> None:
+    prognosis, panel = plain
+    model = prognosis.model
+    for arguments, said in (
+        ({"threshold": None}, "holds none"),
+        ({"threshold": np.nan}, "finite"),
+        ({"threshold": 100.0, "direction": "up"}, "direction"),
+    ):
+        with pytest.raises(OptionError, match=said):
+            ThresholdLife(model, **arguments)
+    with pytest.raises(PanelError, match="at least 4"):
+        prognosis.calibrated(panel.until(np.full(panel.n_units, 30.0)), estimator())
+    with pytest.raises(OptionError, match="time_axis"):
+        prognosis.calibrated(panel, cem.FailureModeEM(1, time_axis="to_failure"))
+    with pytest.raises(AttributeError, match="immutable"):
+        prognosis.threshold = 3.0
+    with pytest.raises(OptionError, match="cap"):
+        reliability([prognosis.predict(panel[:2].until([30.0, 30.0]))], [1.0, 2.0], "ab")
