@@ -73,6 +73,7 @@ def of_fleet(seed: int, n: int, kind: str) -> dict[str, NDArray[np.float64]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fleets", type=int, default=12)
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--evaluate", action="store_true")
     options = parser.parse_args()
@@ -80,7 +81,7 @@ def main() -> None:
     warnings.simplefilter("ignore", cem.CemWarning)
     first = EVALUATION if options.evaluate else DEVELOPMENT
     print("kind         failed  parameters  50 % hold     90 % hold     width  RMSE")
-    for kind, n in itertools.product(options.kinds, SIZES):
+    for kind, n in itertools.product(options.kinds, options.sizes):
         fleets = [of_fleet(seed, n, kind) for seed in range(first, first + options.fleets)]
         for name in fleets[0]:
             rows = np.array([one[name] for one in fleets])
