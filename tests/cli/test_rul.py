@@ -190,7 +190,7 @@ def test_a_time_within_which_nothing_can_fail_is_refused(files, value, capsys) -
 
 def test_units_unlike_training_are_named_and_the_column_says_why(files, capsys, tmp_path) -> None:
     """A life from a broken sensor would stand in the table like any other."""
-    folder, running = files
+    folder, _ = files
     lines = (folder / "running.csv").read_text().splitlines()
     unit, time, _, second = lines[5].split(",")
     lines[5] = f"{unit},{time},1e6,{second}"
