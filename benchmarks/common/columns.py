@@ -361,6 +361,16 @@ TABLES: dict[str, Columns] = {
         "90 % by hand": number("coverage_by_hand", ".1%"),
         "90 % inside": number("coverage_inside", ".1%"),
     },
+    "broken_sensors": {
+        "what is wrong": text("damage"),
+        "RMSE": number("rmse", ".2f"),
+        "÷ intact": number("rmse_ratio", ".3f"),
+        "the worst sensor": number("worst_ratio", ".2f"),
+        "90 % hold": number("coverage_90", ".1%"),
+        "their width": number("width_90", ".1f"),
+        "named": number("named", ".1%"),
+        "flagged": number("flagged", ".1%"),
+    },
     "regimes_test_units": {
         "arm": text("arm"),
         "units": number("units", ".0f"),

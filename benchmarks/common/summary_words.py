@@ -26,6 +26,10 @@ _LABELS = {
             "points_from_90_inside": "points of coverage from 90 %, inside",
         }.items()
     },
+    "mean_rmse_ratio": "RMSE with a broken sensor ÷ intact, mean over sensors and kinds",
+    "mean_coverage_90": "90 % intervals that hold with a broken sensor, as a share",
+    "gross_named": "Sensors at 0, or with one reading × 10, that are named, as a share",
+    "intact_flagged": "Intact engines that are flagged, as a share",
     "batch_against_loop": "Readings a second in a batch, one thread, ÷ those of the Python loop",
     "two_calls_against_one": "Two calls on two cores ÷ one after the other",
     "two_threads_against_one": "One batch on two threads ÷ on one",

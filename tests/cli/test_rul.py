@@ -15,7 +15,7 @@ import cem
 from cem.basis.families import Polynomial
 from cem.cli.rul import add_parser, run_rul
 from cem.cli.terminal import Terminal
-from cem.errors import OptionError, PanelError
+from cem.errors import OptionError, PanelError, SuspectDataWarning
 from cem.prognosis.remaining_life import RemainingLife
 
 
@@ -186,3 +186,25 @@ def test_a_time_within_which_nothing_can_fail_is_refused(files, value, capsys) -
     with pytest.raises(SystemExit) as raised:
         run(folder / "fleet.cem", folder / "running.csv", "--within", value)
     assert raised.value.code == 2 and "is not a number above 0" in capsys.readouterr().err
+
+
+def test_units_unlike_training_are_named_and_the_column_says_why(files, capsys, tmp_path) -> None:
+    """A life from a broken sensor would stand in the table like any other."""
+    folder, _ = files
+    lines = (folder / "running.csv").read_text().splitlines()
+    unit, time, _, second = lines[5].split(",")
+    lines[5] = f"{unit},{time},1e6,{second}"
+    (tmp_path / "broken.csv").write_text("\n".join(lines) + "\n")
+    with pytest.warns(
+        SuspectDataWarning, match=rf"1 of 4 units are not like those in training: '{unit}'.*reading of a"
+    ):
+        run(folder / "fleet.cem", tmp_path / "broken.csv", "--csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["flags"] for row in rows] == ["1 reading of a left out", "", "", ""]
+    out = io.StringIO()
+    with pytest.warns(SuspectDataWarning):
+        run(folder / "fleet.cem", tmp_path / "broken.csv", out=out)
+    assert "left out" in out.getvalue()
+    whole = io.StringIO()
+    run(folder / "fleet.cem", folder / "running.csv", out=whole)
+    assert "flags" not in whole.getvalue()
