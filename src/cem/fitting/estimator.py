@@ -306,7 +306,10 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         noise: Literal["own", "pooled"] = "own",
         membership: Any = None,
         uncertainty: Literal["information", "bootstrap"] | None = None,
-        process: ProcessKind | Literal["auto"] | Mapping[str | None, ProcessKind | Literal["auto"] | None] | None = None,
+        process: ProcessKind
+        | Literal["auto"]
+        | Mapping[str | None, ProcessKind | Literal["auto"] | None]
+        | None = None,
         **nested: Never,
     ) -> None:
         self.n_modes = n_modes

@@ -31,6 +31,7 @@ from cem.fitting.given_parameters import check_structure, given_parameters
 from cem.fitting.life_channel import LIFE
 from cem.fitting.near_ties import past_near_tie, warn_of_near_tie
 from cem.fitting.options import FitOptions, Given, Progress
+from cem.fitting.process_auto import Trial
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
@@ -38,7 +39,6 @@ from cem.fitting.shrinkage import ChosenShrinkage, chosen_shrinkage, first_shrin
 from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
-from cem.fitting.process_auto import Trial
 from cem.process.channel_process import ChannelProcess
 from cem.search.fresh import (
     one_mode_run,

@@ -18,8 +18,6 @@ from cem.statistics._householder import whiten_units
 from cem.statistics.whitening import Filters, whitened
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from cem.basis.family import Basis
     from cem.mixture.process_forecast import Level
     from cem.model.uncertain import UncertainModel
