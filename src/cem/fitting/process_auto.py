@@ -208,7 +208,7 @@ def _forecast_scores(model: Any, panel: Panel) -> tuple[FloatArray, FloatArray]:
             seen = begin + np.flatnonzero(~np.isnan(values[begin:end, 0]))
             if len(seen) < _LEAST_READINGS:
                 continue
-            first = max(2, int(round(cut * len(seen))))
+            first = max(2, round(cut * len(seen)))
             later = seen[first:]
             later = later[np.linspace(0, len(later) - 1, min(len(later), _MOST_ASKED)).round().astype(np.int64)]
             asked[l, : len(later)], truth[l, : len(later)] = panel.times[later], values[later, 0]

@@ -163,8 +163,8 @@ class WanderingScorer(Scorer):
         return found
 
     def _advance(
-        self, times: FloatArray, values: FloatArray, order: Any, offsets: Any, states: FloatArray, probabilities_out: Any,
-        rows_out: Any, n_threads: int, w: FloatArray | None = None, custom_rows: FloatArray | None = None,
+        self, times: FloatArray, values: FloatArray, order: Any, offsets: Any, states: FloatArray,
+        probabilities_out: Any, rows_out: Any, n_threads: int, w: FloatArray | None = None, custom_rows: FloatArray | None = None,
     ) -> tuple[int, int, int] | None:  # fmt: skip
         n_kernel = self._n_kernel
         filters = slice(n_kernel, n_kernel + self._n_filters)
