@@ -195,7 +195,8 @@ def _prepare(
     if conditioning is not None and conditioning.maps is not None:
         steps = steps / conditioning.maps.scales.max(axis=0)
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
-    processes, trials = None, []
+    processes: tuple[ChannelProcess | None, ...] | None = None
+    trials: list[Trial] = []
     if options.process is not None or getattr(init, "processes", None) is not None:
         processes, trials = _processes(panel, learnable.bases, given_channels, steps, plan, options, init)
         statistics = SufficientStatistics.from_panel(

@@ -97,11 +97,12 @@ def held_out_process(name: str, one: OneChannel) -> tuple[ChannelProcess | None,
     plain = _scores(one, None)
     if plain is None:
         return None, []
-    trials, scores = [], []
+    trials: list[Trial] = []
+    scores: list[Any] = []
     for kind in KINDS:
         process = one.most_likely(kind)
         found = _scores(one, process) if process.ratio > 0 else None
-        numbers = (np.nan,) * 6 if found is None else tuple(
+        numbers: Any = (np.nan,) * 6 if found is None else tuple(
             number for gain in (found[0] - plain[0], *_shares(plain, found)) for number in _mean_and_error(gain)
         )  # fmt: skip
         trials.append(Trial(name, process, *numbers, False, _fault(process, numbers)))

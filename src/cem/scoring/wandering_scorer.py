@@ -390,6 +390,8 @@ class GroupedWanderingScorer(GroupedScorer, WanderingScorer):
 class GroupedWanderingUnit(Grouped, WanderingUnit):
     """One running unit of a `GroupedWanderingScorer`."""
 
+    scorer: GroupedWanderingScorer
+
     def __init__(self, scorer: GroupedWanderingScorer) -> None:
         Grouped.__init__(self, scorer)
         WanderingUnit.__init__(self, scorer)
