@@ -1,4 +1,4 @@
-"""`--process` of the command line: the estimator's option, by channel, and told by `cem info`."""
+"""`--process` of the command line: the estimator's option, by channel, and shown with `cem info`."""
 
 from __future__ import annotations
 

@@ -41,8 +41,6 @@ def test_a_wander_gets_its_process(truth):
     assert em.log_likelihood_ == pytest.approx(fitted(wandering_fleet(truth), truth.kind).log_likelihood_, rel=1e-9)
 
 
-
-
 def test_likelihood_alone_does_not_decide():
     """Under a process that returns, one that does not gains nats as well, and its forecasts are worse than none."""
     em = fitted(wandering_fleet(ChannelProcess("ou", 4.0, 0.5)))

@@ -135,7 +135,9 @@ def test_bytes_of_another_process_or_altered_ones_are_refused(model, panel):
     unit = streamed(model.scorer(), panel, 3)
     data = unit.to_bytes()
     assert data[8] == 3
-    other = cem.FailureModeModel(**{**model._arguments(), "processes": (ChannelProcess("wiener", 3.0), None, None, None)})
+    other = cem.FailureModeModel(
+        **{**model._arguments(), "processes": (ChannelProcess("wiener", 3.0), None, None, None)}
+    )
     with pytest.raises(ScorerError, match="another model"):
         type(unit).from_bytes(other.scorer(), data)
     for at, wrong in ((0, 0.5), (2, -1.0), (3, -1.0), (0, 0.0)):
@@ -168,9 +170,9 @@ def test_a_fleet_is_its_units(model, panel, tmp_path):
         l for l in range(panel.n_units) if streamed(scorer, panel, l).novelty() < 0.5
     }
     state = fleet.unit(3)._get_state()
-    with pytest.raises(ScorerError, match="unit 3: the reading of channel 'x1' .* in order of time"):
+    with pytest.raises(ScorerError, match=r"unit 3: the reading of channel 'x1' .* in order of time"):
         fleet.update(3, -100.0, [1.0, 1.0, 1.0, 1.0])
-    with pytest.raises(ScorerError, match="row 1, unit 3: the reading of channel 'x1'.*no unit has changed"):
+    with pytest.raises(ScorerError, match=r"row 1, unit 3: the reading of channel 'x1'.*no unit has changed"):
         fleet.update_many(([3, 3], [1e3, 0.0], np.ones((2, 4))))
     with pytest.raises(ScorerError, match="time"):
         fleet.update_many(([3], [np.nan], np.ones((1, 4))))

@@ -88,9 +88,7 @@ def test_a_filter_goes_on_where_earlier_readings_left_it(process):
     for i in range(6):
         here = [np.arange(a + i, a + i + 1) if i < n else [] for a, n in zip(offsets[:-1], lengths, strict=True)]
         own = np.concatenate(here).astype(int)
-        filters = whitened(
-            process, times[own], design[own], x[own], np.cumsum([0, *map(len, here)]), filters
-        )
+        filters = whitened(process, times[own], design[own], x[own], np.cumsum([0, *map(len, here)]), filters)
         rows[0].extend(own)
         rows[1].extend(filters.design)
         rows[2].extend(filters.values[:, 0])

@@ -38,7 +38,7 @@ def add_model_choice(parser: argparse.ArgumentParser) -> None:
         type=process_choice,
         action="append",
         metavar="[CHANNEL=]KIND",
-        help="how units wander about their curves in all channels, or in one: wiener, integrated (smooth), ou (returns), "
+        help="how units wander about their curves in all channels, or in one: wiener, integrated (smooth), ou, "
         "none, or auto, one of these where it predicts units that are left out better (default: none); may be repeated",
     )
     parser.add_argument(

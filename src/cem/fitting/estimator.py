@@ -318,7 +318,10 @@ class FailureModeEM(Predictions, Uncertain, FeatureOutput, FittedAttributes, Skl
         noise: Literal["own", "pooled"] = "own",
         membership: Any = None,
         uncertainty: Literal["information", "bootstrap"] | None = None,
-        process: ProcessKind | Literal["auto"] | Mapping[str | None, ProcessKind | Literal["auto"] | None] | None = None,
+        process: ProcessKind
+        | Literal["auto"]
+        | Mapping[str | None, ProcessKind | Literal["auto"] | None]
+        | None = None,
         gross_errors: Literal["warn", "leave_out", "keep"] = "warn",
         **nested: Never,
     ) -> None:

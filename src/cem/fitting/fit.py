@@ -32,6 +32,7 @@ from cem.fitting.life_channel import LIFE
 from cem.fitting.misfit import warn_of_misfit
 from cem.fitting.near_ties import past_near_tie, warn_of_near_tie
 from cem.fitting.options import FitOptions, Given, Progress
+from cem.fitting.process_auto import Trial
 from cem.fitting.regime_refinement import refined_run
 from cem.fitting.result import FitResult, final_order, reordered
 from cem.fitting.screening import decimal_step, varying_channels, warn_of_short_units, warn_of_stuck_channels
@@ -39,7 +40,6 @@ from cem.fitting.shrinkage import ChosenShrinkage, chosen_shrinkage, first_shrin
 from cem.fitting.warm_start import check_same_conditions, matched_modes, numbered
 from cem.mixture.parameters import Parameters
 from cem.panel.mode_priors import all_mode_labels, log_mode_priors
-from cem.fitting.process_auto import Trial
 from cem.process.channel_process import ChannelProcess
 from cem.search.fresh import (
     one_mode_run,
@@ -199,7 +199,8 @@ def _prepare(
     if conditioning is not None and conditioning.maps is not None:
         steps = steps / conditioning.maps.scales.max(axis=0)
     steps = np.maximum(steps, np.sqrt(12.0) * rounding_noise(statistics))
-    processes, trials = None, []
+    processes: tuple[ChannelProcess | None, ...] | None = None
+    trials: list[Trial] = []
     if options.process is not None or getattr(init, "processes", None) is not None:
         processes, trials = _processes(panel, learnable.bases, given_channels, steps, plan, options, init)
         statistics = SufficientStatistics.from_panel(

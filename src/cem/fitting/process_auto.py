@@ -97,11 +97,12 @@ def held_out_process(name: str, one: OneChannel) -> tuple[ChannelProcess | None,
     plain = _scores(one, None)
     if plain is None:
         return None, []
-    trials, scores = [], []
+    trials: list[Trial] = []
+    scores: list[Any] = []
     for kind in KINDS:
         process = one.most_likely(kind)
         found = _scores(one, process) if process.ratio > 0 else None
-        numbers = (np.nan,) * 6 if found is None else tuple(
+        numbers: Any = (np.nan,) * 6 if found is None else tuple(
             number for gain in (found[0] - plain[0], *_shares(plain, found)) for number in _mean_and_error(gain)
         )  # fmt: skip
         trials.append(Trial(name, process, *numbers, False, _fault(process, numbers)))
@@ -208,7 +209,7 @@ def _forecast_scores(model: Any, panel: Panel) -> tuple[FloatArray, FloatArray]:
             seen = begin + np.flatnonzero(~np.isnan(values[begin:end, 0]))
             if len(seen) < _LEAST_READINGS:
                 continue
-            first = max(2, int(round(cut * len(seen))))
+            first = max(2, round(cut * len(seen)))
             later = seen[first:]
             later = later[np.linspace(0, len(later) - 1, min(len(later), _MOST_ASKED)).round().astype(np.int64)]
             asked[l, : len(later)], truth[l, : len(later)] = panel.times[later], values[later, 0]

@@ -12,8 +12,8 @@ from cem.covariates.conditions import Conditions
 from cem.em.constraints import Constraints
 from cem.em.mixture_problem import MixtureRun
 from cem.fitting.conditioning import Conditioning
-from cem.fitting.shrinkage import ChosenShrinkage
 from cem.fitting.process_auto import Trial
+from cem.fitting.shrinkage import ChosenShrinkage
 from cem.process.channel_process import ChannelProcess
 from cem.search.starts import Start
 from cem.statistics.columns import ColumnPlan

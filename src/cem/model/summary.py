@@ -165,7 +165,11 @@ def _processes(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, F
     if tried:
         return {"processes": _records(tried, tuple(tried[0]))}
     columns = [(name, own.kind, own.ratio, own.rate) for name, own in model.process_.items()]
-    return {"processes": Frame(zip(("channel", "kind", "ratio", "rate"), map(list, zip(*columns, strict=True)), strict=True))}
+    return {
+        "processes": Frame(
+            zip(("channel", "kind", "ratio", "rate"), map(list, zip(*columns, strict=True)), strict=True)
+        )
+    }
 
 
 def _facts(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Any]:

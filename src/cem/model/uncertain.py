@@ -169,6 +169,10 @@ class UncertainModel(FailureModeModel):
 
     def scorer(self) -> Scorer:
         """Return a scorer whose units average over the law of the parameters; as for `FailureModeModel.scorer`."""
+        if self.processes is not None:
+            from cem.scoring.wandering_scorer import GroupedWanderingScorer
+
+            return GroupedWanderingScorer(self)
         from cem.scoring.grouped_scorer import grouped_scorer
 
         return grouped_scorer(self)

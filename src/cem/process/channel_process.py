@@ -144,9 +144,7 @@ class ChannelProcess:
         return found
 
 
-def process_kinds(
-    given: Any, channels: tuple[str, ...]
-) -> tuple[ProcessKind | Literal["auto"] | None, ...]:
+def process_kinds(given: Any, channels: tuple[str, ...]) -> tuple[ProcessKind | Literal["auto"] | None, ...]:
     """The kind of each channel's process from the option as a user gives it; "auto": to be chosen.
 
     Parameters

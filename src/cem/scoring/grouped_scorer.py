@@ -38,10 +38,6 @@ def grouped_scorer(model: UncertainModel, forgetting: float | None = None) -> Gr
     model, forgetting
         As for `cem.scoring.Scorer`.
     """
-    if model.processes is not None:
-        from cem.scoring.wandering_scorer import GroupedWanderingScorer
-
-        return GroupedWanderingScorer(model, forgetting=forgetting)
     kind = GroupedLinkedScorer if model.linking_rank else GroupedScorer
     return kind(model, forgetting=forgetting)
 

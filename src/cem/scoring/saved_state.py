@@ -61,7 +61,7 @@ def are_sound(states: FloatArray, fresh: FloatArray, scorer: Scorer) -> NDArray[
             & (states[:, places["unused"]] == fresh[places["unused"]]).all(axis=1)
         )
         if scorer._wanders:
-            sound &= scorer._are_filters(states)
+            sound &= scorer._are_filters(states)  # type: ignore[attr-defined]
     return sound
 
 

@@ -58,7 +58,20 @@ _FROM_CONDITIONS = 6  # and all later numbers of a status: see _scorer.pxd
 _HEADER = struct.Struct("<8sII16s")  # magic, version, count of numbers, fingerprint of the scorer
 _CHECK_SIZE = 16
 _SET_ONCE = frozenset(
-    "_model _rate _fingerprint _own_fingerprint _places _modes _whole _starts _white _given _n_given _n_filters".split()
+    [
+        "_model",
+        "_rate",
+        "_fingerprint",
+        "_own_fingerprint",
+        "_places",
+        "_modes",
+        "_whole",
+        "_starts",
+        "_white",
+        "_given",
+        "_n_given",
+        "_n_filters",
+    ]
 )
 
 

@@ -62,7 +62,7 @@ def forecast_of(unit: Unit, times: FloatArray, channel: int | str | None, covari
     means, roots = unit._posteriors(number)
     noise = model.internal_parameters.noise_variances[:, number] * model.coordinates.scales[number] ** 2
     weights = unit._component_probabilities()
-    level = unit._level_at(number, times) if unit.scorer._wanders else None
+    level = unit._level_at(number, times) if unit.scorer._wanders else None  # type: ignore[attr-defined]
     with np.errstate(over="ignore", invalid="ignore"):  # far from the domain
         design = design if level is None else level.design
         mode_means = means @ design.T

@@ -18,8 +18,6 @@ from cem.statistics._householder import whiten_units
 from cem.statistics.whitening import Filters, whitened
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from cem.basis.family import Basis
     from cem.mixture.process_forecast import Level
     from cem.model.uncertain import UncertainModel
@@ -165,8 +163,8 @@ class WanderingScorer(Scorer):
         return found
 
     def _advance(
-        self, times: FloatArray, values: FloatArray, order: Any, offsets: Any, states: FloatArray, probabilities_out: Any,
-        rows_out: Any, n_threads: int, w: FloatArray | None = None, custom_rows: FloatArray | None = None,
+        self, times: FloatArray, values: FloatArray, order: Any, offsets: Any, states: FloatArray,
+        probabilities_out: Any, rows_out: Any, n_threads: int, w: FloatArray | None = None, custom_rows: FloatArray | None = None,
     ) -> tuple[int, int, int] | None:  # fmt: skip
         n_kernel = self._n_kernel
         filters = slice(n_kernel, n_kernel + self._n_filters)
@@ -391,6 +389,8 @@ class GroupedWanderingScorer(GroupedScorer, WanderingScorer):
 
 class GroupedWanderingUnit(Grouped, WanderingUnit):
     """One running unit of a `GroupedWanderingScorer`."""
+
+    scorer: GroupedWanderingScorer
 
     def __init__(self, scorer: GroupedWanderingScorer) -> None:
         Grouped.__init__(self, scorer)
