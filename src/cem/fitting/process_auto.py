@@ -105,7 +105,7 @@ def held_out_process(name: str, one: OneChannel) -> tuple[ChannelProcess | None,
         numbers: Any = (np.nan,) * 6 if found is None else tuple(
             number for gain in (found[0] - plain[0], *_shares(plain, found)) for number in _mean_and_error(gain)
         )  # fmt: skip
-        trials.append(Trial(name, process, *numbers, False, _fault(process, numbers)))
+        trials.append(Trial(name, process, *numbers, chosen=False, reason=_fault(process, numbers)))
         scores.append(found)
     # The simplest of those whose forecasts are within one standard error of the best ones.
     passed = [i for i, trial in enumerate(trials) if not trial.reason]

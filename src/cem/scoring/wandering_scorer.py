@@ -164,7 +164,8 @@ class WanderingScorer(Scorer):
 
     def _advance(
         self, times: FloatArray, values: FloatArray, order: Any, offsets: Any, states: FloatArray,
-        probabilities_out: Any, rows_out: Any, n_threads: int, w: FloatArray | None = None, custom_rows: FloatArray | None = None,
+        probabilities_out: Any, rows_out: Any, n_threads: int, w: FloatArray | None = None,
+        custom_rows: FloatArray | None = None,
     ) -> tuple[int, int, int] | None:  # fmt: skip
         n_kernel = self._n_kernel
         filters = slice(n_kernel, n_kernel + self._n_filters)
