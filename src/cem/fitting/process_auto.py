@@ -38,6 +38,9 @@ _LEVEL = 0.9
 _LEAST_UNITS = 4
 
 
+_FIGURES = ("likelihood", "likelihood_error", "score", "score_error", "interval", "interval_error")
+
+
 @dataclass(frozen=True)
 class Trial:
     """How one kind of process did on units that were left out, beside no process.
@@ -105,7 +108,8 @@ def held_out_process(name: str, one: OneChannel) -> tuple[ChannelProcess | None,
         numbers: Any = (np.nan,) * 6 if found is None else tuple(
             number for gain in (found[0] - plain[0], *_shares(plain, found)) for number in _mean_and_error(gain)
         )  # fmt: skip
-        trials.append(Trial(name, process, *numbers, chosen=False, reason=_fault(process, numbers)))
+        figures: dict[str, Any] = dict(zip(_FIGURES, numbers, strict=True))
+        trials.append(Trial(name, process, **figures, chosen=False, reason=_fault(process, numbers)))
         scores.append(found)
     # The simplest of those whose forecasts are within one standard error of the best ones.
     passed = [i for i, trial in enumerate(trials) if not trial.reason]
