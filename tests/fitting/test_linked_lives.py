@@ -219,11 +219,15 @@ def test_streaming_gives_the_law_of_the_batch(lifetimes):
 
 
 def test_streaming_refuses_what_no_life_explains(prognosis):
-    """A reading in other units raises an error; it does not become NaN."""
-    unit = prognosis.unit()
+    """A reading in other units raises an error where the gate is off, and is left out and counted where it is on."""
+    unit = prognosis.replaced(gate=None).unit()
     unit.update(10.0, np.full(3, 1e200))
     with pytest.raises(ScorerError):
         unit.pmf()
+    unit = prognosis.unit()
+    unit.update(10.0, np.full(3, 1e200))
+    law = unit.distribution()
+    assert np.isfinite(law.median()).all() and law.readings_left_out.tolist() == [[1, 1, 1]]
 
 
 @pytest.mark.slow

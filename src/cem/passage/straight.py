@@ -124,6 +124,8 @@ class StraightPassage(FirstPassage):
         return np.where(np.isfinite(lives), (self._weights[..., None] * flux).sum(axis=1), 0.0)
 
     def _quantile(self, levels: FloatArray) -> FloatArray:
+        if not self.n_units:
+            return np.empty(levels.shape)
         reached = (levels < 1.0 - self.probability_never[:, None]) & ~self._ended[:, None]
         # Bracket by doubling from the scale on which this unit moves, then halve.
         high = np.ones(levels.shape) * np.maximum(self._age.mean(), 1e-3)
