@@ -558,7 +558,8 @@ cdef class PackedScorer:
         states (L, n) is changed in place: the state of each unit, its own covariates and those at its latest reading.
         Each of the others is None or written: probabilities_out (L, K), after all rows, and rows_out (N, K + 1), the
         mode probabilities and the novelty of a row's unit after the row. w (N, m) are covariates of readings, and
-        custom_rows (N, n_custom) the values of the Custom bases, where the caller has them. Returns (unit, row, status) of the first that failed; its states are then good for nothing.
+        custom_rows (N, n_custom) the values of the Custom bases, where the caller has them. Returns (unit, row, status)
+        of the first that failed; its states are then good for nothing.
         """
         cdef const scorer_3_t* scorer = self.own_pointer()
         cdef Py_ssize_t n_units = offsets.shape[0] - 1, n_state = UNIT_STATE + scorer.blocks.n_state
