@@ -28,7 +28,7 @@ from cem.prognosis.reliability import THIRDS, reliability
 
 warnings.simplefilter("ignore", cem.CemWarning)
 
-RECIPES = {"FD001": (1, (12.0, 35.0, 100.0)), "FD003": (2, (12.0, 35.0, 100.0))}
+RECIPES = {"FD001": (1, (12.0, 35.0, 100.0)), "FD003": (3, (15.0, 50.0, 200.0))}
 LINKS = {"r=8, λ=5": (8, 5.0), "no links": (0, 0.0)}
 WITHIN = (10.0, 30.0, 60.0)
 
@@ -59,7 +59,7 @@ def rows_of(name: str, links: str, panel: cem.Panel, ages: np.ndarray) -> list[d
         for h in WITHIN:
             chances = np.concatenate([law.failure_probability(h) for law in parts])
             row[f"slope_{h:g}"] = metrics.failure_reliability(truth, chances, h).slope
-            row[f"slope_error_{h:g}"] = slope_error(truth, chances, h, units)
+            row[f"slope_{h:g}_error"] = slope_error(truth, chances, h, units)
         rows.append(row)
         print(row, flush=True)
     return rows

@@ -41,6 +41,14 @@ _PEERS: Columns = {
     "below ours": number("below", ",.3f"),
     "× ours": whole("times_ours"),
 }
+
+
+def _slope(key: str) -> Callable[[Row], str]:
+    """A calibration slope; too few failures leave its error without a bound in the resamples."""
+    shown = plus_minus(key, ".2f")
+    return lambda row: shown(row) if row[f"{key}_error"] < 10 else f"{row[key]:.2f} ± more than 10"
+
+
 _LARGE: Columns = {
     "fleet": text("fleet"),
     "K": text("n_modes"),
@@ -360,6 +368,22 @@ TABLES: dict[str, Columns] = {
         "inside": number("rmse_inside", ".2f"),
         "90 % by hand": number("coverage_by_hand", ".1%"),
         "90 % inside": number("coverage_inside", ".1%"),
+    },
+    "calibration_by_age": {
+        "engines": text("set"),
+        "links": text("links"),
+        "laws": text("laws"),
+        "CRPS": number("crps", ".2f"),
+        "RMSE, capped": number("rmse_capped", ".2f"),
+        "50 %: short": number("coverage_50_short", ".0%"),
+        "middle": number("coverage_50_middle", ".0%"),
+        "long": number("coverage_50_long", ".0%"),
+        "90 %: short": number("coverage_90_short", ".0%"),
+        "middle ": number("coverage_90_middle", ".0%"),
+        "long ": number("coverage_90_long", ".0%"),
+        "slope within 10": _slope("slope_10"),
+        "30": _slope("slope_30"),
+        "60": _slope("slope_60"),
     },
     "broken_sensors": {
         "what is wrong": text("damage"),
