@@ -369,6 +369,15 @@ TABLES: dict[str, Columns] = {
         "90 % by hand": number("coverage_by_hand", ".1%"),
         "90 % inside": number("coverage_inside", ".1%"),
     },
+    "choose_basis": {
+        "set": text("set"),
+        "error": lambda row: "RMSE, " + row["laws"] if "laws" in row else row["score"],
+        "of the choice": lambda row: f"{row.get('rmse_choice', row.get('lost_by_choice')):.3g}",
+        "of the other": lambda row: f"{row.get('rmse_recipe', row.get('lost_by_best_of_menu')):.3g}",
+        "÷": number("ratio", ".3f"),
+        "candidates": number("candidates", ".0f"),
+        "chosen (outer folds)": text("chosen"),
+    },
     "calibration_by_age": {
         "engines": text("set"),
         "links": text("links"),
