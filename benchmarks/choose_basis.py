@@ -80,9 +80,7 @@ def engines(name: str, options: argparse.Namespace) -> list[dict]:
     fold_of = folds_of_units(panel.n_units, N_FOLDS, SEED)
     n_modes, constants, rank, penalty = RECIPES[name]
     recipe = cmapss.estimator(n_modes, constants, rank, penalty)
-    found: dict[str, dict[str, list[np.ndarray]]] = {
-        who: {"plain": [], "calibrated": []} for who in (*TAKEN, "recipe")
-    }
+    found: dict[str, dict[str, list[np.ndarray]]] = {who: {"plain": [], "calibrated": []} for who in (*TAKEN, "recipe")}
     truth, seconds, numbers = [], [], []
     chosen: dict[str, list[str]] = {who: [] for who in TAKEN}
     for fold in range(1 if options.quick else N_FOLDS):
@@ -142,7 +140,9 @@ def lasers(options: argparse.Namespace) -> Panel:
     return Panel.from_arrays(times, [one[:, None] for one in values])
 
 
-def against_its_menu(name: str, em: cem.FailureModeEM, panel: Panel, score: str, options: argparse.Namespace) -> list[dict]:
+def against_its_menu(
+    name: str, em: cem.FailureModeEM, panel: Panel, score: str, options: argparse.Namespace
+) -> list[dict]:
     """Loss of the choice, and of every candidate of the menu, on the same outer folds."""
     fold_of = folds_of_units(panel.n_units, N_FOLDS, SEED)
     to_failure = em.time_axis == "to_failure"

@@ -135,7 +135,9 @@ def test_the_rule_takes_the_simplest_within_a_paired_standard_error():
     assert table[0].gap == pytest.approx(worse.mean()) and not table[0].is_near(1.0)
     assert table[0].gap_standard_error == pytest.approx(worse.std(ddof=1) / np.sqrt(200))
     for margin, expected in ((0.0, 2), (1e9, 0)):
-        assert _by_the_rule([candidate(3, best), candidate(1, worse), candidate(2, same)], "crps", margin)[1] == expected
+        assert (
+            _by_the_rule([candidate(3, best), candidate(1, worse), candidate(2, same)], "crps", margin)[1] == expected
+        )
 
 
 def test_a_margin_of_zero_takes_the_best_score(found):

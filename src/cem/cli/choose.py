@@ -164,7 +164,9 @@ def _check_options(options: argparse.Namespace, of_basis: bool) -> None:
     if not of_basis:
         for name in ("score", "cap", "standard_errors"):
             if getattr(options, name) is not None:
-                raise OptionError(f"--{name.replace('_', '-')} is for --what basis; numbers of modes are compared by the likelihood")
+                raise OptionError(
+                    f"--{name.replace('_', '-')} is for --what basis; numbers of modes are compared by the likelihood"
+                )
     elif any(channel is not None for channel, _ in options.basis or []):
         raise OptionError(
             "--what basis compares bases of all channels together; give --basis without a channel, or leave it out for "
