@@ -152,7 +152,7 @@ def test_a_margin_of_zero_takes_the_best_score(found):
 
 @pytest.mark.parametrize("margin", [-1.0, float("nan"), "1", True, None])
 def test_a_margin_that_is_none_is_refused(margin):
-    with pytest.raises(cem.OptionError, match="standard_errors=.*a number from 0 was expected"):
+    with pytest.raises(cem.OptionError, match=r"standard_errors=.*a number from 0 was expected"):
         choose_basis(em(), bent(), standard_errors=margin, **QUICK)
 
 

@@ -71,7 +71,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--standard-errors", type=not_negative, metavar="X",
-        help="with --what basis: take the simplest within X standard errors of the best score; 0: the best (default: 1)",
+        help="with --what basis: take the simplest within X standard errors of the best; 0: the best (default: 1)",
     )  # fmt: skip
     parser.add_argument("--no-test", action="store_true", help="leave the bootstrap tests out")
     parser.add_argument(
