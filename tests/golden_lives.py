@@ -62,7 +62,7 @@ def readings(panel):
 
 
 def running():
-    """Of both models: engines in mid-life, of which one has a channel with an offset; and units short of the threshold."""
+    """Of both models: engines in mid-life, of which one has a channel off; and units short of the threshold."""
     engine = engines(5, seed=10)
     engine = engine.until(0.7 * engine.failure_times)
     values = np.array(engine.values)

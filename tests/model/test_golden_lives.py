@@ -39,4 +39,4 @@ def test_units_and_fleets_that_wander_go_on_from_their_bytes(record):
     for found, expected in zip(golden.fleet_numbers(fleet), record["fleet"], strict=True):
         compare(found, expected)
     unit.update(200.0, [1.0] * 4)
-    assert unit.n_observations == record["unit"]["observations"] + 1
+    assert unit.n_observations == record["unit"]["observations"] + 4
