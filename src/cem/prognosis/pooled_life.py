@@ -281,4 +281,4 @@ def _weights(errors: FloatArray) -> FloatArray:
     rows = rows / max(float(np.abs(rows).max()), np.finfo(float).tiny)
     n = len(errors)
     found = np.asarray(nnls(np.vstack([rows, np.ones((1, n))]), np.append(np.zeros(len(rows)), 1.0))[0])
-    return found / found.sum() if found.sum() > 0 else np.full(n, 1.0 / n)
+    return np.asarray(found / found.sum())
