@@ -8,9 +8,9 @@ probability of never crossing goes with it: 1 − F'(∞).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -212,50 +212,13 @@ class ThresholdLife:
         """
         if estimator is not None and estimator.time_axis != "forward":
             raise OptionError(f"the estimator's time_axis is {estimator.time_axis!r}; 'forward' was expected")
-        crossings = first_crossings_of_readings(panel, self.channel, self.threshold, self._side())
-        crosses = np.isfinite(crossings)
-        if int(crosses.sum()) < _LEAST_UNITS:
-            raise PanelError(
-                f"{int(crosses.sum())} of {panel.n_units} units cross {self.threshold:g} after their first reading and "
-                f"within their records; calibration needs at least {_LEAST_UNITS}"
-            )
-        if not crosses.all():
-            named = [panel.units[int(i)] for i in np.flatnonzero(~crosses)]
-            warn(
-                f"{len(named)} of {panel.n_units} units do not cross {self.threshold:g} after their first reading and "
-                f"within their records ({listed(named, _MOST_NAMED)}): they are trained on, and the calibration knows "
-                "nothing of their lives",
-                ThresholdWarning,
-            )
-        place = np.flatnonzero(crosses)
-        cuts = _ages_before(panel[crosses], crossings[crosses], ages, random_state)
-        fold_of = folds_of_units(len(place), n_folds, random_state)
-        laws, truth, positions = [], [], []
-        fit = _refit(self.model, estimator)
-        for fold in range(n_folds):
-            held = np.flatnonzero(fold_of == fold)
-            trained_on = np.ones(panel.n_units, dtype=np.bool_)
-            trained_on[place[held]] = False
-            with in_fold(fold, fold_of), warnings.catch_warnings():
-                warnings.simplefilter("ignore", CemWarning)
-                model = fit(panel[trained_on])
-                own = panel[place[held]]
-                for column in range(cuts.shape[1]):
-                    cut = own.until(cuts[held, column])
-                    law = ThresholdLife(
-                        model, self.threshold, channel=self.channel, direction=self._side(), at=self.at,
-                        options=self.options,
-                    ).predict(cut)  # fmt: skip
-                    laws.append((fold, law))
-                    truth.append(crossings[place[held]] - cut.times[np.asarray(cut.offsets[1:]) - 1])
-                    positions.append(held)
+        found: list[HeldOut] = []
+        for own in laws_held_out(self, panel, refit_of(self.model, estimator), ages, n_folds, random_state):
+            found += own
             if progress is not None:
-                progress("fold", fold + 1, n_folds)
-        low, high = self.model.bases[self.model.channel_index(self.channel)].domain
-        horizon = laws[0][1].horizon
-        limit = cap or (horizon if np.isfinite(horizon) else high - low)
-        found = _learned(laws, truth, np.concatenate(positions), correct, degrees, limit)
-        return self.replaced(calibration=found)
+                progress("fold", own[0].fold + 1, n_folds)
+        limit = cap or longest_looked_at(self, found[0].law)
+        return self.replaced(calibration=_learned(found, correct, degrees, limit))
 
     def _side(self) -> str:
         """The direction; OptionError where it depends on the unit's conditions."""
@@ -327,12 +290,70 @@ class ThresholdLife:
         return f"ThresholdLife({self.channel!r} {side} {self.threshold:g}{calibrated})"
 
 
+class HeldOut(NamedTuple):
+    """What a model says of units that it has not seen, all cut off at one of their ages."""
+
+    fold: int
+    law: FirstPassage
+    truth: FloatArray
+    """Their remaining lives, (n,)."""
+    units: NDArray[np.int64]
+    """Their positions among the units that cross, (n,)."""
+
+
+def laws_held_out(
+    prognosis: ThresholdLife, panel: Panel, fit: Callable[[Panel], FailureModeModel],
+    ages: Mapping[Hashable, ArrayLike] | ArrayLike | int, n_folds: int, random_state: int,
+) -> Iterator[list[HeldOut]]:  # fmt: skip
+    """The laws of units left out, fold by fold; parameters and errors as for `ThresholdLife.calibrated`."""
+    channel, threshold, side = prognosis.channel, prognosis.threshold, prognosis._side()
+    crossings = first_crossings_of_readings(panel, channel, threshold, side)
+    crosses = np.isfinite(crossings)
+    if int(crosses.sum()) < _LEAST_UNITS:
+        raise PanelError(
+            f"{int(crosses.sum())} of {panel.n_units} units cross {threshold:g} after their first reading and within "
+            f"their records; at least {_LEAST_UNITS} are needed to measure how well lives are predicted"
+        )
+    if not crosses.all():
+        named = [panel.units[int(i)] for i in np.flatnonzero(~crosses)]
+        warn(
+            f"{len(named)} of {panel.n_units} units do not cross {threshold:g} after their first reading and within "
+            f"their records ({listed(named, _MOST_NAMED)}): they are trained on, and nothing is learned of their lives",
+            ThresholdWarning,
+        )
+    place = np.flatnonzero(crosses)
+    cuts = _ages_before(panel[crosses], crossings[crosses], ages, random_state)
+    fold_of = folds_of_units(len(place), n_folds, random_state)
+    for fold in range(n_folds):
+        held = np.flatnonzero(fold_of == fold)
+        trained_on = np.ones(panel.n_units, dtype=np.bool_)
+        trained_on[place[held]] = False
+        found = []
+        with in_fold(fold, fold_of), warnings.catch_warnings():
+            warnings.simplefilter("ignore", CemWarning)
+            own = ThresholdLife(
+                fit(panel[trained_on]), threshold, channel=channel, direction=side, at=prognosis.at,
+                options=prognosis.options,
+            )  # fmt: skip
+            for column in range(cuts.shape[1]):
+                cut = panel[place[held]].until(cuts[held, column])
+                left = crossings[place[held]] - cut.times[np.asarray(cut.offsets[1:]) - 1]
+                found.append(HeldOut(fold, own.predict(cut), left, held))
+        yield found
+
+
+def longest_looked_at(prognosis: ThresholdLife, law: FirstPassage) -> float:
+    """The horizon of a law, or else the length of the training times."""
+    low, high = prognosis.model.bases[prognosis.model.channel_index(prognosis.channel)].domain
+    return float(law.horizon if np.isfinite(law.horizon) else high - low)
+
+
 def _restored(model: FailureModeModel, arguments: Mapping[str, Any]) -> ThresholdLife:
     return ThresholdLife(model, **arguments)
 
 
-def _refit(model: FailureModeModel, estimator: FailureModeEM | None) -> Callable[[Panel], FailureModeModel]:
-    """How the model is fitted to other units."""
+def refit_of(model: FailureModeModel, estimator: FailureModeEM | None) -> Callable[[Panel], FailureModeModel]:
+    """Return how a model is fitted to other units: as by the estimator, or by a warm start from its parameters."""
     from cem.fitting.estimator import FailureModeEM
 
     if estimator is not None:
@@ -402,26 +423,23 @@ def _ages_before(
     return cut_off_ages(spans, ages, random_state)
 
 
-def _learned(
-    laws: list[tuple[int, FirstPassage]], truth: list[FloatArray], clusters: NDArray[np.int64], correct: bool,
-    degrees: int | None, cap: float,
-) -> Calibration:  # fmt: skip
+def _learned(found: list[HeldOut], correct: bool, degrees: int | None, cap: float) -> Calibration:
     """The correction of all held-out laws, and reports before and after it."""
-    before = reliability([law for _, law in laws], np.concatenate(truth), clusters, cap=cap)
+    truth, clusters = (np.concatenate([getattr(own, name) for own in found]) for name in ("truth", "units"))
+    before = reliability([own.law for own in found], truth, clusters, cap=cap)
     if not correct:
         return Calibration(before=before)
-    scores = [scores_of_passage(law, own) for (_, law), own in zip(laws, truth, strict=True)]
-    medians = [np.minimum(law.median(), cap) for _, law in laws]
+    scores = [scores_of_passage(own.law, own.truth) for own in found]
+    medians = [np.minimum(own.law.median(), cap) for own in found]
     n_units, weight = len(np.unique(clusters)), len(np.unique(clusters)) / len(clusters)
 
     def without(fold: int | None) -> Calibration:
-        used = [i for i, (own, _) in enumerate(laws) if own != fold]
+        used = [i for i, own in enumerate(found) if own.fold != fold]
         return correction_of_scores(
             np.concatenate([scores[i] for i in used]), np.concatenate([medians[i] for i in used]), n_units, weight,
             degrees,
         )  # fmt: skip
 
-    corrections = {fold: without(fold) for fold in {own for own, _ in laws}}
-    corrected = [CorrectedPassage(law, corrections[fold]) for fold, law in laws]
-    after = reliability(corrected, np.concatenate(truth), clusters, cap=cap)
+    corrections = {fold: without(fold) for fold in {own.fold for own in found}}
+    after = reliability([CorrectedPassage(own.law, corrections[own.fold]) for own in found], truth, clusters, cap=cap)
     return replace(without(None), before=before, after=after)
