@@ -32,12 +32,28 @@ if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
-__all__ = ["FIT_REFERENCE", "ChannelMisfits", "FitReference", "fit_score", "with_reference"]
+__all__ = [
+    "BOX",
+    "FIT_REFERENCE",
+    "STRANGE",
+    "TIMES_OF_BOX",
+    "ChannelMisfits",
+    "FitReference",
+    "bounds_of_readings",
+    "fit_score",
+    "with_reference",
+]
 
 FloatArray = NDArray[np.float64]
 
 FIT_REFERENCE = "fit_reference"
 """Key of a model's record."""
+
+BOX = 8.0
+"""Standard deviations of a new unit's reading beyond which it is not one of the channel."""
+STRANGE = 3.5
+"""Normal score of a fit beyond which it is unlike that of training units."""
+TIMES_OF_BOX = 200
 
 SCORES = (-2.3, -1.5, -0.75, 0.0, 0.75, 1.5, 2.3)
 """Normal scores of the quantiles that are kept."""
@@ -58,6 +74,29 @@ def fit_score(misfits: FloatArray, counts: NDArray[Any]) -> FloatArray:
         spread = 2.0 / (9.0 * counts)
         found: FloatArray = (np.cbrt(misfits / counts) - 1.0 + spread) / np.sqrt(spread)
     return found
+
+
+def bounds_of_readings(
+    parameters: Parameters, channel: int, phi: FloatArray, wander: FloatArray | float = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    """The lowest and highest reading of a channel in any mode, 8 standard deviations from its mean curve, each (m,).
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Of channels that are not linked, in the panel's units.
+    channel : int
+        Position of the channel.
+    phi : ndarray of shape (m, p)
+        The columns that vary by mode, at m times.
+    wander : ndarray of shape (m,), optional
+        Variance of the unit's wander then, in units of the noise variance.
+    """
+    layout, noise = parameters.layout, parameters.noise_variances[:, channel, None]
+    curves = layout.vector(parameters.means, channel) @ phi.T
+    spread = np.square(np.swapaxes(layout.matrix(parameters.factors, channel), 1, 2) @ phi.T).sum(axis=1)
+    far = BOX * np.sqrt(spread + noise * (1.0 + wander))
+    return (curves - far).min(axis=0), (curves + far).max(axis=0)
 
 
 @dataclass(frozen=True, eq=False)
