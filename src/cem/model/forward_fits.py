@@ -112,7 +112,7 @@ def _outside(model: ModelOutputs, panel: Panel) -> tuple[Mask, Mask]:
     beyond = np.flatnonzero((own.times < low) | (own.times > high))
     below, above = (np.zeros(own.values.shape, dtype=np.bool_) for _ in range(2))
     by_mode = () if shifted.conditions is None else shifted.conditions.by_mode
-    for c, basis in enumerate(model.bases):
+    for c in range(model.n_channels):
         if by_mode and by_mode[c]:
             continue
 
