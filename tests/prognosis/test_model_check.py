@@ -14,13 +14,13 @@ from cem import cli
 from cem.errors import CemWarning, OptionError
 
 
-def pumps(n_units, seed):
-    """Three channels whose wear shows towards the end of a life."""
+def pumps(n_units, seed, spread=0.0):
+    """Three channels whose wear shows towards the end of a life; the noise of units may differ."""
     rng = np.random.default_rng(seed)
     lives = rng.lognormal(np.log(60.0), 0.2, n_units)
     times = [np.arange(0.0, life, 2.0) for life in lives]
     values = [
-        10.0 + 4.0 * np.exp((t - life) / 15.0)[:, None] + rng.normal(0.0, 0.3, (t.size, 3))
+        10.0 + 4.0 * np.exp((t - life) / 15.0)[:, None] + rng.normal(0.0, 0.3 * rng.lognormal(0.0, spread), (t.size, 3))
         for t, life in zip(times, lives, strict=True)
     ]
     return cem.Panel.from_arrays(times, values, failure_times=lives)
@@ -69,6 +69,28 @@ def test_units_like_those_in_training_pass(models, axis):
     assert found.share <= 0.06
     if not found.share:
         assert "none is unlike" in repr(found)
+
+
+def test_a_model_that_misfits_its_own_training_needs_the_training_units(models, tmp_path, capsys):
+    """Every other unit would be flagged, and the broken one would be among many."""
+    training, units = pumps(50, 0, spread=0.3), pumps(40, 2, spread=0.3)
+    em = cem.FailureModeEM(1, basis=cem.Polynomial(3), n_init=1, random_state=0, max_iter=30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CemWarning)
+        model = em.fit(training).model_
+    values = np.array(units.values)
+    values[units.offsets[4] : units.offsets[5], 0] += np.linspace(-9.0, 9.0, units.offsets[5] - units.offsets[4])
+    strange = units._replace(values=values)
+    plain, found = model.check(strange), model.check(strange, training)
+    assert plain.share > 0.2 and found.share < 0.5 * plain.share and found.flagged[4]
+    with pytest.raises(OptionError, match="leave training out"):
+        models["to_failure"].check(units, training)
+    model.save(tmp_path / "model.cem")
+    for name, panel in (("units", units), ("training", training)):
+        panel.to_frame("pandas").drop(columns="failure_time").to_csv(tmp_path / f"{name}.csv", index=False)
+    words = ["check", str(tmp_path / "model.cem"), str(tmp_path / "units.csv"), "--training"]
+    assert cli.main([*words, str(tmp_path / "training.csv")]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == model.check(units, training).headline
 
 
 def test_the_gate_of_lives_is_the_same(models, broken):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cem.cli.files import check_writable, read_for_scoring, read_model, was_read, write_text
@@ -12,8 +13,6 @@ from cem.errors import OptionError, PanelError
 from cem.errors.display import escaped
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cem.cli.terminal import Terminal
 
 __all__ = ["add_parser", "run_check"]
@@ -40,6 +39,13 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     parser.set_defaults(run=run_check)
     add_model(parser)
     add_table(parser, remembered=True)
+    parser.add_argument(
+        "--training",
+        type=Path,
+        metavar="TABLE",
+        help="table of the fit, read as FILE is: compare with how training units fit (default: with what the model "
+        "expects itself; a model aligned at failure knows its training units)",
+    )
     parser.add_argument(
         "--fail-above",
         type=float,
@@ -70,7 +76,10 @@ def run_check(options: argparse.Namespace, terminal: Terminal, noted: list[str])
     model = read_model(options)
     panel = read_for_scoring(options, model)
     terminal.detail(was_read(options, panel))
-    found = model.check(panel)
+    training = None
+    if options.training is not None:
+        training = read_for_scoring(argparse.Namespace(**{**vars(options), "file": options.training}), model)
+    found = model.check(panel, training)
 
     def document() -> dict[str, Any]:
         units = [
@@ -103,8 +112,6 @@ def run_check(options: argparse.Namespace, terminal: Terminal, noted: list[str])
 
 
 def _show(terminal: Terminal, output: Path | str | None, text: str) -> None:
-    from pathlib import Path
-
     if isinstance(output, Path):
         write_text(output, f"{text}\n")
     else:

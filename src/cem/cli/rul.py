@@ -212,7 +212,6 @@ def _predicted(
         law: RemainingLifeLaw = prognosis.predict(panel)
     else:
         life = threshold_life(options, model)
-        life = life.replaced(options={**life.options, "gate": "on"})
         law = crossing = life.predict(panel)
         if options.within and max(options.within) > law.horizon:  # a simulation looks only so far
             law = crossing = life.replaced(options={**life.options, "horizon": max(options.within)}).predict(panel)

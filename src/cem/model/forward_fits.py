@@ -17,21 +17,27 @@ from cem.mixture.prediction import channel_misfits
 from cem.mixture.shifted_form import shifted_form
 from cem.mixture.unit_fits import UnitFits
 from cem.model.clock_match import CLOCK
-from cem.model.fit_reference import STRANGE, TIMES_OF_BOX, bounds_of_readings, fit_score
+from cem.model.fit_reference import STRANGE, TIMES_OF_BOX, FitReference, bounds_of_readings, cut_offs, fit_score
 from cem.numerics.normal import normal_cdf
 
 if TYPE_CHECKING:
     from cem.model.outputs import ModelOutputs
     from cem.panel.panel import Panel
 
-__all__ = ["gated"]
+__all__ = ["gated", "reference_of"]
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
 def gated(
-    model: ModelOutputs, panel: Panel, channel: int | None = None, direction: str | None = None, *, gate: str
+    model: ModelOutputs,
+    panel: Panel,
+    channel: int | None = None,
+    direction: str | None = None,
+    *,
+    gate: str,
+    reference: FitReference | None = None,
 ) -> tuple[Panel, UnitFits]:
     """The panel without readings far outside every mode, and what is strange about its units.
 
@@ -47,6 +53,8 @@ def gated(
         Where the threshold is.
     gate : {"auto", "on"}
         "on": judge the fit of units and channels too.
+    reference : FitReference, optional
+        From training units; by default the model's own law is what is usual.
 
     Raises
     ------
@@ -72,7 +80,10 @@ def gated(
     longest = model._training[CLOCK]["longest"] if CLOCK in model._training else model.domain[1]
     score, by_channel = np.full(own.n_units, np.nan), np.full(left.shape, np.nan)
     if gate == "on":
-        score, by_channel = _scores(model, panel)
+        found, modes = _scores(model, panel)
+        score, by_channel = found[:, 0], found[:, 1:]
+        if reference is not None:
+            score, by_channel = reference.scores_of_units(score, modes), reference.channel_scores(by_channel, modes)
     fit, channel_fit = (2.0 * normal_cdf(-np.abs(z)) for z in (score, by_channel))
     nothing_left = np.zeros(left.shape, dtype=np.bool_)
     return panel, UnitFits(
@@ -130,15 +141,32 @@ def _outside(model: ModelOutputs, panel: Panel) -> tuple[Mask, Mask]:
     return below, above
 
 
-def _scores(model: ModelOutputs, panel: Panel) -> tuple[FloatArray, FloatArray]:
-    """Normal scores of the fits of units, (L,), and channels, (L, C), at the most probable mode; NaN without readings.
+def _scores(model: ModelOutputs, panel: Panel) -> tuple[FloatArray, NDArray[np.intp]]:
+    """z of units and of each channel at the most probable mode, (L, 1 + C), and that mode, (L,); NaN without readings.
 
     Of a mode with components it is the most probable one that counts.
     """
-    statistics = model.compressed(model._aligned(panel))
+    statistics = model.compressed(model._in_own_channels(panel))
     components = model.components
     evidence = model._evidence_of(statistics, 1)
     parameters = model.internal_parameters if components is None else components.parameters
     best, units = evidence.mode_probabilities.argmax(axis=1), np.arange(panel.n_units)
     of_unit = fit_score(evidence.misfits[units, best], evidence.n_observations)
-    return of_unit, fit_score(channel_misfits(statistics, parameters)[units, best], statistics.counts)
+    by_channel = fit_score(channel_misfits(statistics, parameters)[units, best], statistics.counts)
+    return np.column_stack([of_unit, by_channel]), best if components is None else components.modes[best]
+
+
+def reference_of(model: ModelOutputs, training: Panel) -> FitReference | None:
+    """What is usual among training units that are cut off at random readings; None if they are too few.
+
+    Parameters
+    ----------
+    model : ModelOutputs
+        On the forward time axis.
+    training : Panel
+        The units of its fit.
+    """
+    own = gated(model, training, gate="auto")[0]
+    found = [_scores(model, early) for early, _ in cut_offs(own, np.arange(own.n_units))]
+    z, modes = (np.concatenate([part[i] for part in found]) for i in range(2))
+    return FitReference.of_scores(z, modes, model.n_modes)

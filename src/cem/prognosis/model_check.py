@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.errors import OptionError
 from cem.errors.display import escaped
 from cem.errors.names import counted, listed
 from cem.mixture.unit_fits import UnitFits
@@ -139,7 +140,6 @@ class ModelCheck:
         OptionError
             `by` is another word.
         """
-        from cem.errors import OptionError
         from cem.panel.frames.out import frame_of
 
         if by not in ("unit", "channel"):
@@ -171,18 +171,24 @@ class ModelCheck:
         return channels + (html_table("units that are flagged", table, some.size, "units") if some.size else "")
 
 
-def checked(model: FailureModeModel, panel: Panel) -> ModelCheck:
+def checked(model: FailureModeModel, panel: Panel, training: Panel | None = None) -> ModelCheck:
     """See `FailureModeModel.check`."""
     if model.time_axis == "to_failure":
         from cem.prognosis.remaining_life import RemainingLife
 
+        if training is not None:
+            raise OptionError(
+                "training is for the forward time axis; this model is on the time to failure, and its fit has kept how "
+                "training units fit: leave training out"
+            )
         fits = RemainingLife(model, gate="on").predict(panel)._fits
         own = model._in_own_channels(panel)
     else:
-        from cem.model.forward_fits import gated
+        from cem.model.forward_fits import gated, reference_of
 
         own = model.with_own_channels(panel)
-        fits = gated(model, own, gate="on")[1]
+        reference = None if training is None else reference_of(model, model.with_own_channels(training))
+        fits = gated(model, own, gate="on", reference=reference)[1]
     assert fits is not None
     seen = ~np.isnan(own.values)
     counts = np.stack([np.bincount(_units(own), column, own.n_units) for column in seen.T], axis=1).astype(np.int64)
