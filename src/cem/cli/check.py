@@ -101,7 +101,9 @@ def run_check(options: argparse.Namespace, terminal: Terminal, noted: list[str])
         }  # fmt: skip
 
     names = found.fits.channels
-    columns = {name: [None if cell != cell else cell for cell in cells] for name, cells in found.columns().items()}
+    columns = {
+        name: [None if cell != cell else cell for cell in cells.tolist()] for name, cells in found.columns().items()
+    }
     if not is_written(options, terminal, columns, document, output=options.output):
         _show(terminal, options.output, f"{found}")
     if limit is not None and found.share > limit:
