@@ -310,7 +310,9 @@ class RemainingLifeLaw(ABC):
         """How common such a fit is, shape (L,): the probability that a training unit fits as strangely as this one.
 
         It compares the channels that were not left out with training units cut off at random ages. Near 0, no training
-        unit is explained like this unit. NaN: the model's fit kept nothing to compare with. None: there was no gate.
+        unit is explained like this unit. A law to a threshold compares all channels with what the model itself expects.
+        NaN: there was nothing to compare with, or with a threshold ``gate="on"`` was not asked for. None: there was no
+        gate.
         """
         return None if self._fits is None else self._fits.fit
 

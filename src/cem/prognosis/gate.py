@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.unit_fits import UnitFits
 from cem.model.clock_match import CLOCK
-from cem.model.fit_reference import FIT_REFERENCE, ChannelMisfits, FitReference, fit_score
+from cem.model.fit_reference import (
+    FIT_REFERENCE,
+    STRANGE,
+    TIMES_OF_BOX,
+    ChannelMisfits,
+    FitReference,
+    bounds_of_readings,
+    fit_score,
+)
 from cem.numerics.normal import normal_cdf
 from cem.prognosis.candidates import Candidates, Shifts, shift_matrices
 from cem.prognosis.distribution import posterior_masses
@@ -36,11 +44,6 @@ FloatArray = NDArray[np.float64]
 EPSILON = 1e-6
 """ε: the probability that a channel follows a life of its own. Chosen by benchmarks/broken_sensors.py --epsilons."""
 
-_BOX = 8.0
-"""Standard deviations of a new unit's reading beyond which it is not one of the channel."""
-_STRANGE = 3.5
-"""Normal score of a fit beyond which it is unlike that of training units."""
-_TIMES_OF_BOX = 200
 _LONGEST_LIFE = 0.9999
 _CANDIDATES = 48
 """Candidates of each unit at which single channels are evaluated: every so many of its own."""
@@ -95,17 +98,14 @@ class Gate:
         """
         model, alone = self.model, self.alone.parameters
         first = min(model.domain[0], -float(self.lifetimes.quantile(_LONGEST_LIFE).max()))
-        times = np.linspace(first, 0.0, _TIMES_OF_BOX)
+        times = np.linspace(first, 0.0, TIMES_OF_BOX)
         by_mode = () if model.conditions is None else model.conditions.by_mode
         low, high = np.full(len(model.channels), -np.inf), np.full(len(model.channels), np.inf)
         for c, basis in enumerate(model.bases):
             if by_mode and by_mode[c]:
                 continue
-            phi = basis(times)
-            curves = alone.layout.vector(alone.means, c) @ phi.T
-            spread = np.square(np.swapaxes(alone.layout.matrix(alone.factors, c), 1, 2) @ phi.T).sum(axis=1)
-            far = _BOX * np.sqrt(spread + alone.noise_variances[:, c, None])
-            low[c], high[c] = (curves - far).min(), (curves + far).max()
+            lowest, highest = bounds_of_readings(alone, c, basis(times))
+            low[c], high[c] = lowest.min(), highest.max()
         return low, high
 
     def entered(self, panel: Panel) -> tuple[Panel, NDArray[np.int64]]:
@@ -211,7 +211,7 @@ class Gate:
             strange = ~(own_best[some] - logs[some, :, k, at] <= tolerance)
             if self.reference is not None:
                 found = scores[some] = self.reference.channel_scores(fit_score(own, counts[some]), self.modes[k])
-                strange |= np.abs(found) > _STRANGE
+                strange |= np.abs(found) > STRANGE
             left_out[some] = strange & seen[some]
             # Once more without the channels that are left out, where some are and some are not.
             some = np.flatnonzero(left_out.any(axis=1) & (seen & ~left_out).any(axis=1))
@@ -224,7 +224,7 @@ class Gate:
         if self.reference is not None:
             z = fit_score((misfits * kept).sum(axis=1), (counts * kept).sum(axis=1))
             score = self.reference.scores_of_units(z, self.modes[modes])
-            unlike |= np.abs(score) > _STRANGE
+            unlike |= np.abs(score) > STRANGE
         return Judged(score, np.where(seen, scores, np.nan), left_out, unlike)
 
     # -- ages ---------------------------------------------------------------------------------------------------------

@@ -62,7 +62,8 @@ class ThresholdLife:
     calibration : Calibration, optional
         From `calibrated`. Default: the one in the model if it is of the same threshold, channel and direction.
     options : mapping, optional
-        horizon, n_draws, n_cells, random_state, monotone, as for `cem.passage.first_passage.first_passage`.
+        horizon, n_draws, n_cells, random_state, monotone, as for `cem.passage.first_passage.first_passage`; gate, as
+        for `FailureModeModel.remaining_life`.
 
     Raises
     ------
