@@ -104,28 +104,10 @@ class FitReference:
         return cls(np.array(SCORES), np.stack(by_mode))
 
     @cached_property
-    def _pieces(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The maps as a first value, and hinges: knots (K, 1 + C, m − 1) and the slope that each adds."""
-        slopes = np.diff(self.scores) / np.diff(self.knots, axis=-1)
-        added = np.diff(slopes, axis=-1)
-        return slopes[..., 0], self.knots[..., 1:-1], added
-
-    def _scored(
-        self, z: FloatArray, first: FloatArray, slope: FloatArray, knots: FloatArray, added: FloatArray
-    ) -> FloatArray:
-        beyond = np.maximum(z[..., None] - knots, 0.0)
-        found: FloatArray = self.scores[0] + slope * (z - first) + (added * beyond).sum(axis=-1)
+    def slopes(self) -> FloatArray:
+        """By how much the normal score rises with z between two knots, (K, 1 + C, m − 1)."""
+        found: FloatArray = np.diff(self.scores) / np.diff(self.knots, axis=-1)
         return found
-
-    def channel_scores(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
-        """Normal scores of each channel's z, (L, C), for units of these modes, (L,); NaN stays NaN."""
-        slope, knots, added = (part[modes, 1:] for part in self._pieces)
-        return self._scored(z, self.knots[modes, 1:, 0], slope, knots, added)
-
-    def scores_of_units(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
-        """The same of z of all channels together, (L,)."""
-        slope, knots, added = (part[modes, 0] for part in self._pieces)
-        return self._scored(z, self.knots[modes, 0, 0], slope, knots, added)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the reference as JSON can hold it."""
