@@ -3,8 +3,8 @@
     python benchmarks/remaining_life_speed.py           # prints the rows for the `cem` that this interpreter imports
     python benchmarks/remaining_life_speed.py --quick   # fewer repeats
 
-One law is measured with gate and without, calibrated and not; with --instructions, by callgrind too. The record of fits is
-what the gate compares with: its share of a fit is that of one call of `with_reference`. All else asks public names
+One law is measured with gate and without, calibrated and not; with --instructions, by callgrind too. The record of fits
+is what the gate compares with: its share of a fit is that of one call of `with_reference`. All else asks public names
 only, so that two versions compare by running it under the interpreter of each. Figures are medians of processor time,
 on one thread. The engines are C-MAPSS FD001, in the folder $CEM_SHARED_DATA/cmapss; those of the streamed law with
 three modes are the simulated fleet of running_life.py, as FD001 has one.

@@ -90,17 +90,19 @@ class FitReference:
             return None
         rng = np.random.default_rng(_SEED)
         rows, found = np.diff(panel.offsets), []
+        shifted = shifted_form(model)
+        misfits = ChannelMisfits(shifted.user_parameters())
         times = max(1, min(-(-_CUT_OFFS // failed.size), _CUT_OFFS_OF_A_UNIT))
         for _ in range(times):
             some = np.sort(rng.permutation(failed)[: _CUT_OFFS // times])
             n = np.ceil(rows[some] * rng.uniform(_YOUNGEST, 1.0, some.size)).astype(np.int64)
             early = panel[some].until(panel.times[panel.offsets[some] + n - 1])
-            found.append(_scores_of(model, early, panel.failure_times[some]))
+            found.append(_scores_of(model, shifted, misfits, early, panel.failure_times[some]))
         z, modes = (np.concatenate([one[i] for one in found]) for i in range(2))
         if len(z) < _LEAST:
             return None
         every = _knots(z)
-        by_mode = [_knots(own) if len(own := z[modes == k]) >= _LEAST else every for k in range(model.n_modes)]
+        by_mode = [_knots(own) if _LEAST <= len(own := z[modes == k]) < len(z) else every for k in range(model.n_modes)]
         return cls(np.array(SCORES), np.stack(by_mode))
 
     @cached_property
@@ -140,10 +142,13 @@ def with_reference(model: FailureModeModel, panel: Panel) -> FailureModeModel:
 def _knots(z: FloatArray) -> FloatArray:
     """Quantiles of columns, (1 + C, m) from (n, 1 + C), spread from the middle on until no map is steeper than 1."""
     scores = np.array(SCORES)
-    found = np.empty((z.shape[1], len(scores)))
-    for column, own in zip(z.T, found, strict=True):
-        seen = column[np.isfinite(column)]
-        own[:] = np.quantile(seen, normal_cdf(scores)) if len(seen) >= _LEAST else scores
+    levels, finite = normal_cdf(scores), np.isfinite(z)
+    if len(z) >= _LEAST and finite.all():
+        found = np.ascontiguousarray(np.quantile(z, levels, axis=0).T)
+    else:
+        found = np.empty((z.shape[1], len(scores)))
+        for own, column, known in zip(found, z.T, finite.T, strict=True):
+            own[:] = np.quantile(column[known], levels) if known.sum() >= _LEAST else scores
     middle, steps = len(scores) // 2, np.diff(scores)
     for j in range(middle, len(scores) - 1):
         found[:, j + 1] = np.maximum(found[:, j + 1], found[:, j] + steps[j])
@@ -211,12 +216,13 @@ class ChannelMisfits:
         return found
 
 
-def _scores_of(model: FailureModeModel, panel: Panel, lives: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
+def _scores_of(
+    model: FailureModeModel, shifted: FailureModeModel, misfits: ChannelMisfits, panel: Panel, lives: FloatArray
+) -> tuple[FloatArray, NDArray[np.intp]]:
     """z of all channels and of each, (L, 1 + C), at the true lives and the most probable mode; and that mode, (L,)."""
     modes = np.zeros(panel.n_units, dtype=np.intp)
     if model.n_modes > 1:
         modes = model.predict_proba(panel.with_failure_times(lives)).argmax(axis=1)
-    shifted = shifted_form(model)
     panel = adjusted_panel(shifted, shifted.with_own_channels(panel))
     plan = plan_of(shifted, panel)
     anchored = anchored_statistics(panel, shifted.bases, plan)
@@ -229,8 +235,7 @@ def _scores_of(model: FailureModeModel, panel: Panel, lives: FloatArray) -> tupl
         moves = [shifted_columns(*own, left) for own in zip(shifted.bases, plan.random, plan.fixed, strict=True)]
     triangles, projections, norms, _ = anchored.packed(np.ones(panel.n_channels))
     together = np.concatenate([own.reshape(len(left), -1) for own in moves], axis=1)
-    misfits = ChannelMisfits(shifted.user_parameters())(triangles, projections, norms, together, modes)
-    return fit_scores(misfits, anchored.counts), modes
+    return fit_scores(misfits(triangles, projections, norms, together, modes), anchored.counts), modes
 
 
 def fit_scores(misfits: FloatArray, counts: NDArray[np.int64]) -> FloatArray:
