@@ -44,9 +44,13 @@ _PEERS: Columns = {
 
 
 def _slope(key: str) -> Callable[[Row], str]:
-    """A calibration slope; too few failures leave its error without a bound in the resamples."""
-    shown = plus_minus(key, ".2f")
-    return lambda row: shown(row) if row[f"{key}_error"] < 10 else f"{row[key]:.2f} ± more than 10"
+    """A calibration slope and its range in resamples; where those have few failures it has no upper end."""
+
+    def shown(row: Row) -> str:
+        low, high = row[f"{key}_low"], row[f"{key}_high"]
+        return f"{row[key]:.2f} ({low:.2f} and more)" if high is None else f"{row[key]:.2f} ({low:.2f} to {high:.2f})"
+
+    return shown
 
 
 _LARGE: Columns = {

@@ -128,7 +128,12 @@ class FitReference:
         failed = np.flatnonzero(~np.isnan(panel.failure_times))
         if not failed.size:
             return None
-        found = [_scores_of(model, early, panel.failure_times[some]) for early, some in cut_offs(panel, failed)]
+        shifted = shifted_form(model)
+        misfits = ChannelMisfits(shifted.user_parameters())
+        found = [
+            _scores_of(model, shifted, misfits, early, panel.failure_times[some])
+            for early, some in cut_offs(panel, failed)
+        ]
         z, modes = (np.concatenate([one[i] for one in found]) for i in range(2))
         return cls.of_scores(z, modes, model.n_modes)
 
@@ -138,32 +143,25 @@ class FitReference:
         if len(z) < _LEAST:
             return None
         every = _knots(z)
-        by_mode = [_knots(own) if len(own := z[modes == k]) >= _LEAST else every for k in range(n_modes)]
+        by_mode = [_knots(own) if _LEAST <= len(own := z[modes == k]) < len(z) else every for k in range(n_modes)]
         return cls(np.array(SCORES), np.stack(by_mode))
 
     @cached_property
-    def _pieces(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The maps as a first value, and hinges: knots (K, 1 + C, m − 1) and the slope that each adds."""
-        slopes = np.diff(self.scores) / np.diff(self.knots, axis=-1)
-        added = np.diff(slopes, axis=-1)
-        return slopes[..., 0], self.knots[..., 1:-1], added
-
-    def _scored(
-        self, z: FloatArray, first: FloatArray, slope: FloatArray, knots: FloatArray, added: FloatArray
-    ) -> FloatArray:
-        beyond = np.maximum(z[..., None] - knots, 0.0)
-        found: FloatArray = self.scores[0] + slope * (z - first) + (added * beyond).sum(axis=-1)
+    def slopes(self) -> FloatArray:
+        """By how much the normal score rises with z between two knots, (K, 1 + C, m − 1)."""
+        found: FloatArray = np.diff(self.scores) / np.diff(self.knots, axis=-1)
         return found
 
-    def channel_scores(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
-        """Normal scores of each channel's z, (L, C), for units of these modes, (L,); NaN stays NaN."""
-        slope, knots, added = (part[modes, 1:] for part in self._pieces)
-        return self._scored(z, self.knots[modes, 1:, 0], slope, knots, added)
+    def normal_scores(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
+        """Normal scores of z of all channels and of each, (L, 1 + C), of units of these modes, (L,); NaN stays NaN.
 
-    def scores_of_units(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
-        """The same of z of all channels together, (L,)."""
-        slope, knots, added = (part[modes, 0] for part in self._pieces)
-        return self._scored(z, self.knots[modes, 0, 0], slope, knots, added)
+        On the time to failure a kernel does the same for the candidates that it compares: `_rul.judge`.
+        """
+        slopes = self.slopes
+        added = np.diff(slopes, axis=-1)[modes]
+        beyond = np.maximum(z[..., None] - self.knots[modes, :, 1:-1], 0.0)
+        found: FloatArray = self.scores[0] + slopes[modes, :, 0] * (z - self.knots[modes, :, 0])
+        return found + np.asarray((added * beyond).sum(axis=-1))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the reference as JSON can hold it."""
@@ -213,10 +211,13 @@ def with_reference(model: FailureModeModel, panel: Panel) -> FailureModeModel:
 def _knots(z: FloatArray) -> FloatArray:
     """Quantiles of columns, (1 + C, m) from (n, 1 + C), spread from the middle on until no map is steeper than 1."""
     scores = np.array(SCORES)
-    found = np.empty((z.shape[1], len(scores)))
-    for column, own in zip(z.T, found, strict=True):
-        seen = column[np.isfinite(column)]
-        own[:] = np.quantile(seen, normal_cdf(scores)) if len(seen) >= _LEAST else scores
+    levels, finite = normal_cdf(scores), np.isfinite(z)
+    if len(z) >= _LEAST and finite.all():
+        found = np.ascontiguousarray(np.quantile(z, levels, axis=0).T)
+    else:
+        found = np.empty((z.shape[1], len(scores)))
+        for own, column, known in zip(found, z.T, finite.T, strict=True):
+            own[:] = np.quantile(column[known], levels) if known.sum() >= _LEAST else scores
     middle, steps = len(scores) // 2, np.diff(scores)
     for j in range(middle, len(scores) - 1):
         found[:, j + 1] = np.maximum(found[:, j + 1], found[:, j] + steps[j])
@@ -284,12 +285,13 @@ class ChannelMisfits:
         return found
 
 
-def _scores_of(model: FailureModeModel, panel: Panel, lives: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
+def _scores_of(
+    model: FailureModeModel, shifted: FailureModeModel, misfits: ChannelMisfits, panel: Panel, lives: FloatArray
+) -> tuple[FloatArray, NDArray[np.intp]]:
     """z of all channels and of each, (L, 1 + C), at the true lives and the most probable mode; and that mode, (L,)."""
     modes = np.zeros(panel.n_units, dtype=np.intp)
     if model.n_modes > 1:
         modes = model.predict_proba(panel.with_failure_times(lives)).argmax(axis=1)
-    shifted = shifted_form(model)
     panel = adjusted_panel(shifted, shifted.with_own_channels(panel))
     plan = plan_of(shifted, panel)
     anchored = anchored_statistics(panel, shifted.bases, plan)
@@ -302,8 +304,7 @@ def _scores_of(model: FailureModeModel, panel: Panel, lives: FloatArray) -> tupl
         moves = [shifted_columns(*own, left) for own in zip(shifted.bases, plan.random, plan.fixed, strict=True)]
     triangles, projections, norms, _ = anchored.packed(np.ones(panel.n_channels))
     together = np.concatenate([own.reshape(len(left), -1) for own in moves], axis=1)
-    misfits = ChannelMisfits(shifted.user_parameters())(triangles, projections, norms, together, modes)
-    return fit_scores(misfits, anchored.counts), modes
+    return fit_scores(misfits(triangles, projections, norms, together, modes), anchored.counts), modes
 
 
 def fit_scores(misfits: FloatArray, counts: NDArray[np.int64]) -> FloatArray:

@@ -81,9 +81,9 @@ def gated(
     score, by_channel = np.full(own.n_units, np.nan), np.full(left.shape, np.nan)
     if gate == "on":
         found, modes = _scores(model, panel)
-        score, by_channel = found[:, 0], found[:, 1:]
         if reference is not None:
-            score, by_channel = reference.scores_of_units(score, modes), reference.channel_scores(by_channel, modes)
+            found = reference.normal_scores(found, modes)
+        score, by_channel = found[:, 0], found[:, 1:]
     fit, channel_fit = (2.0 * normal_cdf(-np.abs(z)) for z in (score, by_channel))
     nothing_left = np.zeros(left.shape, dtype=np.bool_)
     return panel, UnitFits(
