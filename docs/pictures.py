@@ -164,7 +164,7 @@ def curves(text: str) -> dict[str, np.ndarray]:
             continue
         paths = [path.get("d", "") for path in group.iter("{http://www.w3.org/2000/svg}path")]
         uses = [f"{use.get('x')} {use.get('y')}" for use in group.iter("{http://www.w3.org/2000/svg}use")]
-        numbers = re.findall(r"-?\d+(?:\.\d+)?", " ".join(uses or paths))
+        numbers = re.findall(r"-?\d+(?:\.\d+)?", " ".join(uses if len(uses) > 1 else paths))
         found[name] = np.array(numbers, dtype=float).reshape(-1, 2)
     return found
 
