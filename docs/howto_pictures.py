@@ -61,7 +61,7 @@ def replacement() -> Figure:
     plant = cem.datasets.load_demo_fleet()[PLANT]
     lives = plant.failure_times
     visit = np.full(len(lives), np.inf)
-    for day in MONDAYS[MONDAYS < lives.max()]:
+    for day in MONDAYS[lives.max() > MONDAYS]:
         running = np.flatnonzero((lives > day) & np.isinf(visit))
         if len(running):
             alarm = _prognosis().predict(plant[running].until(day)).failure_probability(21.0) > 0.3
