@@ -106,6 +106,8 @@ class Reliability:
     by_life : ByLife, optional
         Coverage by thirds of predicted life; None in reports from before it was measured, and if a third of the
         predictions is of a single unit.
+    n_running : int
+        How many of the units were still running when last seen; they count with what is known of them.
     """
 
     coverage: dict[float, float]
@@ -118,9 +120,11 @@ class Reliability:
     n_predictions: int
     rmse: float | None = None
     by_life: ByLife | None = None
+    n_running: int = 0
 
     def __str__(self) -> str:
-        lines = [f"{self.n_predictions} predictions of {self.n_units} units, {self._scores()}"]
+        running = f" ({self.n_running} still running)" if self.n_running else ""
+        lines = [f"{self.n_predictions} predictions of {self.n_units} units{running}, {self._scores()}"]
         for level, share in self.coverage.items():
             lines.append(
                 f"  {level:.0%} intervals held {share:.1%} (± {self.standard_errors[level]:.1%}), "
@@ -175,6 +179,8 @@ class Reliability:
         known: dict[str, Any] = {} if self.rmse is None else {"rmse": self.rmse}
         if self.by_life is not None:
             known["by_life"] = self.by_life.to_dict()
+        if self.n_running:
+            known["n_running"] = self.n_running
         return {
             **tables, "crps": self.crps, "pit": list(self.pit), "n_units": self.n_units,
             "n_predictions": self.n_predictions, **known,
@@ -197,6 +203,7 @@ class Reliability:
             **tables, crps=float(saved["crps"]), pit=tuple(map(float, saved["pit"])), n_units=int(saved["n_units"]),
             n_predictions=int(saved["n_predictions"]), rmse=None if saved.get("rmse") is None else float(saved["rmse"]),
             by_life=None if saved.get("by_life") is None else ByLife.from_dict(saved["by_life"]),
+            n_running=int(saved.get("n_running", 0)),
         )  # fmt: skip
 
 
@@ -207,26 +214,46 @@ def reliability(
     clusters: Sequence[Hashable] | NDArray[Any],
     *,
     cap: float | None = None,
+    running: ArrayLike | None = None,
 ) -> Reliability:
-    """Compute coverage, scores and PIT of predictions whose outcomes are known.
+    """Compute coverage, scores and PIT of predictions.
+
+    A unit that was still running when last seen counts with what is known of it, `Reliability.n_running` says how many
+    these are: see "Units that never crossed" in model.md.
 
     Parameters
     ----------
     laws : sequence of RemainingLifeLaw
         All predictions, in one or several parts.
     truth : array_like of shape (n,)
-        True remaining lives, over all parts.
+        True remaining lives, over all parts; of a unit that still ran, how long it was seen after the prediction.
     clusters : sequence of length n
         Unit of each prediction; at least two units.
     cap : float, optional
         Lives beyond it count as the cap in scores, widths and medians. Laws to a threshold need it, since a life that
         may never end has no finite mean.
+    running : array_like of bool, shape (n,), optional
+        Which units were still running when last seen; it needs a cap. None by default.
 
     Returns
     -------
     Reliability
+
+    Raises
+    ------
+    OptionError
+        A cap is needed, or `running` is of another shape or type.
     """
     true = np.asarray(truth, dtype=np.float64)
+    if running is not None:
+        censored = np.asarray(running)
+        if censored.shape != true.shape or censored.dtype != np.bool_:
+            raise OptionError(
+                f"running has shape {censored.shape} and type {censored.dtype}; one True or False for each of the "
+                f"{len(true)} predictions was expected"
+            )
+        if censored.any():
+            return _of_running(laws, true, censored, clusters, cap)
     parts = np.split(true, np.cumsum([law.n_units for law in laws])[:-1])
     pit = np.concatenate([law.pit(part) for law, part in zip(laws, parts, strict=True)])
     crps = [_crps(law, part, cap) for law, part in zip(laws, parts, strict=True)]
@@ -254,6 +281,20 @@ def reliability(
         rmse=rmse(capped, np.concatenate([law.mean(cap) for law in laws])),
         by_life=_by_life(np.minimum(np.concatenate([law.median() for law in laws]), limit), held, clusters),
     )
+
+
+def _of_running(
+    laws: Sequence[RemainingLifeLaw], lives: FloatArray, running: NDArray[np.bool_], clusters: Any, cap: float | None
+) -> Reliability:
+    from cem.prognosis.censored import Followed, Outcomes
+    from cem.prognosis.running_reliability import reliability_of_running
+
+    if cap is None:
+        raise OptionError("cap is None, and some units were still running; give the longest life that counts")
+    places: dict[Hashable, int] = {}
+    unit = np.array([places.setdefault(cluster, len(places)) for cluster in np.asarray(clusters).tolist()])
+    outcomes = Outcomes(lives, running, np.zeros(len(lives)), unit, cap, Followed.of(lives, running))
+    return reliability_of_running(laws, outcomes)
 
 
 def _crps(law: RemainingLifeLaw, truth: FloatArray, cap: float | None) -> FloatArray:

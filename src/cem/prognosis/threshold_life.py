@@ -1,29 +1,29 @@
 """`ThresholdLife`: remaining life against a threshold, with intervals measured on units left out and corrected.
 
-A training unit's true life ends where its readings first cross the threshold. Units are cut off at earlier ages and
-predicted by a fit without their fold; the correction (38) of model.md acts on the cdf of first passage, and the
-probability of never crossing goes with it: 1 − F'(∞).
+A training unit's true life ends where its readings first cross the threshold; of one that never crossed it is known that
+it is longer than its record. Units are cut off at earlier ages and predicted by a fit without their fold. The correction
+(38) of model.md acts on the cdf of first passage, and the probability of never crossing goes with it: 1 − F'(∞).
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from cem.errors import CemWarning, OptionError, PanelError, PredictionError, ThresholdWarning
+from cem.errors import OptionError, PredictionError
 from cem.errors.names import listed
-from cem.errors.warning import warn
 from cem.numerics.floating import underflow_is_zero
 from cem.prognosis.calibration import Calibration, correction_of_scores
 from cem.prognosis.corrected_passage import CorrectedPassage, scores_of_passage
-from cem.prognosis.heldout import cut_off_ages, folds_of_units, in_fold
+from cem.prognosis.heldout_passages import first_crossings_of_readings, hold_out_passages
 from cem.prognosis.reliability import reliability
 from cem.prognosis.remaining_life import OF_A_REFIT
+from cem.prognosis.running_reliability import reliability_of_running
+from cem.prognosis.without_sensors import warn_of_no_skill
 
 if TYPE_CHECKING:
     import os
@@ -32,16 +32,15 @@ if TYPE_CHECKING:
     from cem.fitting.estimator import FailureModeEM
     from cem.mixture.asked_conditions import GivenCovariates
     from cem.model.model import FailureModeModel
+    from cem.mixture.life_law import RemainingLifeLaw
     from cem.panel.panel import Panel
     from cem.passage.law import FirstPassage
+    from cem.prognosis.heldout_passages import HeldOutPassages
+    from cem.prognosis.reliability import Reliability
 
 __all__ = ["ThresholdLife", "first_crossings_of_readings"]
 
-FloatArray = NDArray[np.float64]
-
 _RECORD = "threshold"
-_LEAST_UNITS = 4
-_MOST_NAMED = 8
 
 
 class ThresholdLife:
@@ -163,14 +162,18 @@ class ThresholdLife:
         degrees: int | None = None,
         cap: float | None = None,
         random_state: int = 0,
+        n_jobs: int = 1,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> ThresholdLife:
         """Measure coverage on held-out units, and return a prognosis that is corrected towards the nominal coverage.
 
         A unit's true life is where its readings of the channel first cross the threshold, on the straight line between
-        two of them. Units that cross at their first reading, or never within their record, have no such life: they are
-        named in a warning, trained on in every fold, and never predicted. Leaving out the long lives makes laws look
-        later than they are, so a panel where few units cross should not be calibrated.
+        two of them. Units that do not cross within their records are held out and predicted like the others. Of their
+        lives it is known that they are longer, and they count with that: see "Units that never crossed" in model.md.
+        Units that begin beyond the threshold are named in a warning, trained on in every fold, and never predicted.
+
+        A model with the uncertainty of its parameters (`FailureModeEM(uncertainty=...)`) is calibrated with it: each
+        fold's fit finds its own.
 
         Parameters
         ----------
@@ -178,8 +181,10 @@ class ThresholdLife:
             The training units.
         estimator : FailureModeEM, optional
             Fitted from scratch without each fold. Default: a warm start from this model's parameters.
-        ages
-            Ages at which units are cut off, as for `cem.calibration.calibrate`; "failure" is the crossing.
+        ages : int, array_like of shape (F, m), or mapping of unit to m ages
+            Ages at which units are cut off, before their crossing or the end of their record. An int: so many for each
+            unit on average, drawn with one distance for all, so that every age counts alike. An array has a row for
+            each unit that is predicted.
         n_folds : int
             Number of folds.
         correct : bool
@@ -188,9 +193,11 @@ class ThresholdLife:
             As for `cem.calibration.calibrate`.
         cap : float, optional
             Lives beyond it count as the cap in scores and widths, since a law may have mass at "never". Default: the
-            horizon, or else the length of the training times.
+            horizon, or else the longest time from a unit's first reading to its crossing or last reading.
         random_state : int
             Seed of the folds and ages.
+        n_jobs : int
+            Number of threads; folds run side by side, and the result is the same for any number.
         progress : callable, optional
             Called with ("fold", folds done, folds).
 
@@ -203,58 +210,32 @@ class ThresholdLife:
         PanelError
             Fewer than four units cross the threshold within their records.
         OptionError
-            An option does not fit.
+            An option does not fit; or the model's uncertainty is from draws that no fit can find again.
 
         Warns
         -----
         ThresholdWarning
-            Units are left out, because they do not cross within their records.
+            Units are never predicted, because they begin beyond the threshold or have a single reading.
+        NoSkillWarning
+            Laws are no better than without sensors.
         """
         if estimator is not None and estimator.time_axis != "forward":
             raise OptionError(f"the estimator's time_axis is {estimator.time_axis!r}; 'forward' was expected")
-        crossings = first_crossings_of_readings(panel, self.channel, self.threshold, self._side())
-        crosses = np.isfinite(crossings)
-        if int(crosses.sum()) < _LEAST_UNITS:
-            raise PanelError(
-                f"{int(crosses.sum())} of {panel.n_units} units cross {self.threshold:g} after their first reading and "
-                f"within their records; calibration needs at least {_LEAST_UNITS}"
-            )
-        if not crosses.all():
-            named = [panel.units[int(i)] for i in np.flatnonzero(~crosses)]
-            warn(
-                f"{len(named)} of {panel.n_units} units do not cross {self.threshold:g} after their first reading and "
-                f"within their records ({listed(named, _MOST_NAMED)}): they are trained on, and the calibration knows "
-                "nothing of their lives",
-                ThresholdWarning,
-            )
-        place = np.flatnonzero(crosses)
-        cuts = _ages_before(panel[crosses], crossings[crosses], ages, random_state)
-        fold_of = folds_of_units(len(place), n_folds, random_state)
-        laws, truth, positions = [], [], []
-        fit = _refit(self.model, estimator)
-        for fold in range(n_folds):
-            held = np.flatnonzero(fold_of == fold)
-            trained_on = np.ones(panel.n_units, dtype=np.bool_)
-            trained_on[place[held]] = False
-            with in_fold(fold, fold_of), warnings.catch_warnings():
-                warnings.simplefilter("ignore", CemWarning)
-                model = fit(panel[trained_on])
-                own = panel[place[held]]
-                for column in range(cuts.shape[1]):
-                    cut = own.until(cuts[held, column])
-                    law = ThresholdLife(
-                        model, self.threshold, channel=self.channel, direction=self._side(), at=self.at,
-                        options=self.options,
-                    ).predict(cut)  # fmt: skip
-                    laws.append((fold, law))
-                    truth.append(crossings[place[held]] - cut.times[np.asarray(cut.offsets[1:]) - 1])
-                    positions.append(held)
-            if progress is not None:
-                progress("fold", fold + 1, n_folds)
-        low, high = self.model.bases[self.model.channel_index(self.channel)].domain
-        horizon = laws[0][1].horizon
-        limit = cap or (horizon if np.isfinite(horizon) else high - low)
-        found = _learned(laws, truth, np.concatenate(positions), correct, degrees, limit)
+        side = self._side()
+
+        def predict(model: FailureModeModel, cut: Panel) -> FirstPassage:
+            law = ThresholdLife(model, self.threshold, channel=self.channel, direction=side, at=self.at,
+                                options=self.options)  # fmt: skip
+            return law.predict(cut)
+
+        held = hold_out_passages(
+            panel, _refit(self.model, estimator), predict, self.channel, self.threshold, side, ages=ages,
+            n_folds=n_folds, cap=cap, random_state=random_state, n_jobs=n_jobs, progress=progress,
+        )  # fmt: skip
+        found = _learned(held, correct, degrees)
+        report, alone = found.after or found.before, found.without_sensors
+        if found.skill is not None and report is not None and alone is not None:
+            warn_of_no_skill(found.skill, "CRPS", report.crps, alone.crps, "this prognosis ")
         return self.replaced(calibration=found)
 
     def _side(self) -> str:
@@ -336,7 +317,8 @@ def _refit(model: FailureModeModel, estimator: FailureModeEM | None) -> Callable
     from cem.fitting.estimator import FailureModeEM
 
     if estimator is not None:
-        options = {**estimator.get_params(deep=False), "uncertainty": None}
+        options = estimator.get_params(deep=False)
+        options["uncertainty"] = None if model.components is None else options["uncertainty"] or _method_of(model)
         return lambda part: FailureModeEM(**options).fit(part).model_
     kinds = {name: own.kind for name, own in model.process_.items() if own is not None} if model.processes else None
     warm = FailureModeEM(
@@ -345,6 +327,7 @@ def _refit(model: FailureModeModel, estimator: FailureModeEM | None) -> Callable
         linking_rank=model.linking_rank,
         **{name: model.training[name] for name in OF_A_REFIT if name in model.training},
         process=kinds,  # type: ignore[arg-type]  # kinds by channel
+        uncertainty=None if model.components is None else _method_of(model),
     )
 
     def fit(part: Panel) -> FailureModeModel:
@@ -353,75 +336,48 @@ def _refit(model: FailureModeModel, estimator: FailureModeEM | None) -> Callable
     return fit
 
 
-def first_crossings_of_readings(panel: Panel, channel: str, threshold: float, direction: str) -> FloatArray:
-    """Return when the readings of each unit first cross a threshold, on the line between two of them, shape (L,).
-
-    Parameters
-    ----------
-    panel : Panel
-        The units.
-    channel : str
-        Its name.
-    threshold : float
-        In the panel's units.
-    direction : {"upper", "lower"}
-        Crossed at or above the threshold, or at or below it.
-
-    Returns
-    -------
-    ndarray of shape (L,)
-        NaN for a unit that does not cross within its record, or whose first reading is beyond the threshold.
-    """
-    column = panel.channels.index(channel)
-    found = np.full(panel.n_units, np.nan)
-    sign = 1.0 if direction == "upper" else -1.0
-    for unit, (first, last) in enumerate(zip(panel.offsets[:-1], panel.offsets[1:], strict=True)):
-        beyond = sign * (panel.values[first:last, column] - threshold)
-        read = np.flatnonzero(~np.isnan(beyond))
-        across = np.flatnonzero(beyond[read] >= 0)
-        if len(across) and across[0] > 0:
-            before, after = read[across[0] - 1], read[across[0]]
-            share = -beyond[before] / (beyond[after] - beyond[before])
-            times = panel.times[first:last]
-            found[unit] = times[before] + share * (times[after] - times[before])
-    return found
+def _method_of(model: FailureModeModel) -> Any:
+    """How a fit finds such an uncertainty of its parameters."""
+    assert model.components is not None
+    method = model.components.record.get("method")
+    if method not in ("information", "bootstrap"):
+        raise OptionError(
+            f"the model carries an uncertainty of its parameters by {method!r}, which fits without each fold cannot find "
+            "by themselves; give estimator=FailureModeEM(..., uncertainty='bootstrap'), or calibrate "
+            "cem.ThresholdLife(model.without_uncertainty(), ...)"
+        )
+    return method
 
 
-def _ages_before(
-    panel: Panel, crossings: FloatArray, ages: Mapping[Hashable, ArrayLike] | ArrayLike | int, random_state: int
-) -> FloatArray:
-    """Ages at which units are cut off, between their first reading and their crossing, (L, m)."""
-    from cem.panel.panel import Panel as Units
-
-    first = panel.times[np.asarray(panel.offsets[:-1])]
-    # Two readings of one channel stand for each unit: what `cut_off_ages` asks for is where it begins and ends.
-    spans = Units.from_arrays(
-        [np.array([begin, begin + 0.5 * (end - begin)]) for begin, end in zip(first, crossings, strict=True)],
-        [np.zeros((2, 1))] * panel.n_units, units=panel.units, failure_times=crossings,
-    )  # fmt: skip
-    return cut_off_ages(spans, ages, random_state)
-
-
-def _learned(
-    laws: list[tuple[int, FirstPassage]], truth: list[FloatArray], clusters: NDArray[np.int64], correct: bool,
-    degrees: int | None, cap: float,
-) -> Calibration:  # fmt: skip
-    """The correction of all held-out laws, and reports before and after it."""
-    before = reliability([law for _, law in laws], np.concatenate(truth), clusters, cap=cap)
+def _learned(held: HeldOutPassages, correct: bool, degrees: int | None) -> Calibration:
+    """The correction of all held-out laws, and reports before and after it, and of laws without sensors."""
+    before, alone = _report(held.laws, held), _report(held.alone, held)
     if not correct:
-        return Calibration(before=before)
-    scores = [scores_of_passage(law, own) for (_, law), own in zip(laws, truth, strict=True)]
-    medians = [np.minimum(law.median(), cap) for _, law in laws]
-    n_units, weight = len(np.unique(clusters)), len(np.unique(clusters)) / len(clusters)
+        return Calibration(before=before, without_sensors=alone)
+    outcomes, parts = held.outcomes, held.outcomes.parts
+    found = [
+        scores_of_passage(law, own, still)
+        for law, own, still in zip(
+            held.laws, parts(outcomes.lives, held.laws), parts(outcomes.running, held.laws), strict=True
+        )
+    ]
+    medians = [np.minimum(law.median(), outcomes.cap) for law in held.laws]
+    weight = len(np.unique(outcomes.clusters)) / len(outcomes.clusters)
 
     def without(fold: int | None) -> Calibration:
-        used = [i for i, (own, _) in enumerate(laws) if own != fold]
-        return correction_of_scores(
-            np.concatenate([scores[i] for i in used]), np.concatenate([medians[i] for i in used]), n_units, weight,
-            degrees,
-        )  # fmt: skip
+        used = [i for i, own in enumerate(held.folds) if own != fold]
+        scores, open_ended = (np.concatenate([found[i][j] for i in used]) for j in (0, 1))
+        lives = np.concatenate([medians[i] for i in used])
+        return correction_of_scores(scores, lives, held.n_crossed, weight, degrees, open_ended)
 
-    corrections = {fold: without(fold) for fold in {own for own, _ in laws}}
-    corrected = [CorrectedPassage(law, corrections[fold]) for fold, law in laws]
-    after = reliability(corrected, np.concatenate(truth), clusters, cap=cap)
-    return replace(without(None), before=before, after=after)
+    corrections = {fold: without(fold) for fold in set(held.folds)}
+    corrected = [CorrectedPassage(law, corrections[fold]) for law, fold in zip(held.laws, held.folds, strict=True)]
+    return replace(without(None), before=before, after=_report(corrected, held), without_sensors=alone)
+
+
+def _report(laws: Sequence[RemainingLifeLaw], held: HeldOutPassages) -> Reliability:
+    outcomes = held.outcomes
+    horizons = np.repeat([law.horizon for law in laws], [law.n_units for law in laws])
+    if outcomes.running.any() or (outcomes.lives > horizons).any():
+        return reliability_of_running(laws, outcomes)
+    return reliability(laws, outcomes.lives, outcomes.clusters, cap=outcomes.cap)

@@ -1,0 +1,116 @@
+"""Coverage and scores of predictions where some units were still running when last seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cem.mixture.life_law import RemainingLifeLaw
+from cem.numerics.floating import underflow_is_zero
+from cem.prognosis.censored import Outcomes, kaplan_meier, pit_of
+from cem.prognosis.reliability import LEVELS, THIRDS, ByLife, Reliability
+
+__all__ = ["covered", "reliability_of_running"]
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+_RESAMPLES = 500
+
+
+@underflow_is_zero
+def reliability_of_running(laws: Sequence[RemainingLifeLaw], outcomes: Outcomes) -> Reliability:
+    """See `cem.calibration.reliability`; `outcomes` says since when each unit was followed.
+
+    Parameters
+    ----------
+    laws : sequence of RemainingLifeLaw
+        All predictions.
+    outcomes : Outcomes
+        Of all of them.
+    """
+    parts, laws = list(laws), list(laws)
+    clusters = outcomes.clusters
+    found = [
+        pit_of(law, own, still)
+        for law, own, still in zip(
+            parts, outcomes.parts(outcomes.lives, laws), outcomes.parts(outcomes.running, laws), strict=True
+        )
+    ]
+    pit, open_ended = (np.concatenate(column) for column in zip(*found, strict=True))
+    medians = np.minimum(np.concatenate([law.median() for law in laws]), outcomes.cap)
+    thirds = np.array_split(np.argsort(medians, kind="stable"), len(THIRDS))
+    by_third = all(len(np.unique(clusters[third])) > 1 for third in thirds)
+    coverage, errors, widths, scores = {}, {}, {}, {}
+    third_shares: dict[float, tuple[float, ...]] = {}
+    third_errors: dict[float, tuple[float, ...]] = {}
+    counts = _resampled(clusters)
+    for level in LEVELS:
+        low, high = (np.concatenate(ends) for ends in zip(*(law.interval(level) for law in laws), strict=True))
+        inside, still = _seen(pit, open_ended, outcomes.lives, low, high, level)
+        coverage[level], errors[level] = _share(pit, still, inside, counts)
+        widths[level] = float(np.mean(np.minimum(high, outcomes.cap) - np.minimum(low, outcomes.cap)))
+        scores[level] = float(outcomes.interval_scores(low, high, level).mean())
+        if by_third:
+            cells = [_share(pit[i], still[i], inside[i], counts[:, i]) for i in thirds]
+            third_shares[level], third_errors[level] = (tuple(column) for column in zip(*cells, strict=True))
+    bounds = [0.5 * float(medians[left[-1]] + medians[right[0]]) for left, right in pairwise(thirds) if by_third]
+    masses = kaplan_meier(pit, open_ended)
+    crps, means = outcomes.crps_and_means(laws)
+    return Reliability(
+        coverage, errors, widths, scores,
+        crps=float(crps.mean()),
+        pit=tuple(np.histogram(pit, bins=10, range=(0.0, 1.0), weights=masses)[0].tolist()),
+        n_units=len(np.unique(clusters)),
+        n_predictions=len(pit),
+        rmse=float(np.sqrt(outcomes.errors(means, 1).mean())),
+        by_life=ByLife((bounds[0], bounds[1]), tuple(map(len, thirds)), third_shares, third_errors) if by_third else None,
+        n_running=len(np.unique(clusters[outcomes.running])),
+    )  # fmt: skip
+
+
+def covered(law: RemainingLifeLaw, outcomes: Outcomes, level: float) -> float:
+    """Share of the lives inside the central intervals, by Kaplan and Meier.
+
+    Parameters
+    ----------
+    law : RemainingLifeLaw
+        Of all predictions.
+    outcomes : Outcomes
+    level : float
+    """
+    pit, open_ended = pit_of(law, outcomes.lives, outcomes.running)
+    inside, still = _seen(pit, open_ended, outcomes.lives, *law.interval(level), level)
+    return _share(pit, still, inside, None)[0]
+
+
+def _seen(
+    pit: FloatArray, open_ended: BoolArray, lives: FloatArray, low: FloatArray, high: FloatArray, level: float
+) -> tuple[BoolArray, BoolArray]:
+    """Whether the value seen is inside the interval, and whether the life lies beyond it, unknown where.
+
+    An interval without an upper end holds whatever lies beyond.
+    """
+    sure = open_ended & np.isinf(high) & (lives >= low)
+    inside = ((pit >= 0.5 - 0.5 * level) & (pit <= 0.5 + 0.5 * level)) | sure
+    return inside, open_ended & ~sure
+
+
+def _share(pit: FloatArray, still: BoolArray, inside: BoolArray, counts: FloatArray | None) -> tuple[float, float]:
+    """Mass inside, and its standard error; what lies beyond all that was seen is outside: it was not held by anyone."""
+    share = float(kaplan_meier(pit, still)[inside].sum())
+    if counts is None:
+        return share, float("nan")
+    drawn = counts.sum(axis=1) > 0
+    return share, float(np.std(kaplan_meier(pit, still, counts[drawn])[:, inside].sum(axis=1), ddof=1))
+
+
+def _resampled(clusters: NDArray[np.int64]) -> FloatArray:
+    """How often each prediction is drawn in each resample of units, (B, n)."""
+    names, unit = np.unique(clusters, return_inverse=True)
+    even = np.full(len(names), 1.0 / len(names))
+    drawn = np.random.default_rng(0).multinomial(len(names), even, _RESAMPLES)
+    return np.asarray(drawn[:, unit], dtype=np.float64)
