@@ -41,15 +41,18 @@ def reliability_of_running(laws: Sequence[RemainingLifeLaw], outcomes: Outcomes)
         )
     ]
     pit, open_ended = (np.concatenate(column) for column in zip(*found, strict=True))
-    medians = np.minimum(np.concatenate([law.median() for law in laws]), outcomes.cap)
+    # One search for all quantiles: those of a law of first passage are found by halving.
+    sides = [0.5 - 0.5 * level for level in LEVELS]
+    levels = [0.5, *sides, *(1.0 - side for side in sides)]
+    quantiles = np.concatenate([law.quantile(levels) for law in laws]).T
+    medians = np.minimum(quantiles[0], outcomes.cap)
     thirds = np.array_split(np.argsort(medians, kind="stable"), len(THIRDS))
     by_third = all(len(np.unique(clusters[third])) > 1 for third in thirds)
     coverage, errors, widths, scores = {}, {}, {}, {}
     third_shares: dict[float, tuple[float, ...]] = {}
     third_errors: dict[float, tuple[float, ...]] = {}
     counts = _resampled(clusters)
-    for level in LEVELS:
-        low, high = (np.concatenate(ends) for ends in zip(*(law.interval(level) for law in laws), strict=True))
+    for level, low, high in zip(LEVELS, *np.split(quantiles[1:], 2), strict=True):
         inside, still = _seen(pit, open_ended, outcomes.lives, low, high, level)
         coverage[level], errors[level] = _share(pit, still, inside, counts)
         widths[level] = float(np.mean(np.minimum(high, outcomes.cap) - np.minimum(low, outcomes.cap)))
