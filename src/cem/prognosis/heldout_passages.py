@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from cem.panel.panel import Panel
     from cem.passage.law import FirstPassage
 
-__all__ = ["HeldOutPassages", "direction_of_readings", "first_crossings_of_readings", "hold_out_passages"]
+__all__ = [
+    "HeldOutPassages",
+    "direction_of_readings",
+    "first_crossings_of_readings",
+    "hold_out_passages",
+    "judged_units",
+]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -52,6 +58,8 @@ class HeldOutPassages:
         The same predictions from the law of crossing ages alone.
     models : tuple of FailureModeModel
         Of the folds.
+    units : tuple of ndarray of int64
+        The units of each fold, by position in the panel.
     n_crossed : int
         Units that cross within their records.
     """
@@ -61,6 +69,7 @@ class HeldOutPassages:
     outcomes: Outcomes
     alone: tuple[RemainingLifeLaw, ...]
     models: tuple[FailureModeModel, ...]
+    units: tuple[NDArray[np.int64], ...]
     n_crossed: int
 
 
@@ -132,6 +141,47 @@ def direction_of_readings(panel: Panel, channel: str, threshold: float) -> str:
     )
 
 
+def judged_units(
+    panel: Panel, channel: str, threshold: float, direction: str
+) -> tuple[NDArray[np.int64], FloatArray, BoolArray]:
+    """Positions of the units that are predicted, where their lives or records end, and which do not cross, (F,) each.
+
+    Parameters
+    ----------
+    panel : Panel
+    channel, threshold, direction
+        What is crossed.
+
+    Raises
+    ------
+    PanelError
+        There is no such channel, or fewer than four units cross the threshold within their records.
+
+    Warns
+    -----
+    ThresholdWarning
+        Units are never predicted, because they begin beyond the threshold or have a single reading.
+    """
+    if channel not in panel.channels:
+        raise PanelError(f"the panel has no channel {channel!r}; its channels are {listed(panel.channels, 12)}")
+    every_end, every_running = _ends_of_readings(panel, channel, threshold, direction)
+    judged = np.flatnonzero(~np.isnan(every_end))
+    ends, running = every_end[judged], every_running[judged]
+    if int((~running).sum()) < _LEAST_UNITS:
+        raise PanelError(
+            f"{int((~running).sum())} of {panel.n_units} units cross {threshold:g} after their first reading and "
+            f"within their records; at least {_LEAST_UNITS} are needed"
+        )
+    if len(judged) < panel.n_units:
+        named = [panel.units[int(i)] for i in np.flatnonzero(np.isnan(every_end))]
+        warn(
+            f"{len(named)} of {panel.n_units} units begin beyond {threshold:g}, or have a single reading of {channel!r} "
+            f"({listed(named, _MOST_NAMED)}): they are trained on, and nothing is known of their lives",
+            ThresholdWarning,
+        )
+    return judged, ends, running
+
+
 def hold_out_passages(
     panel: Panel,
     fit: Callable[[Panel], FailureModeModel],
@@ -172,30 +222,9 @@ def hold_out_passages(
     Raises
     ------
     PanelError
-        Fewer than four units cross the threshold within their records.
-
-    Warns
-    -----
-    ThresholdWarning
-        Units are never predicted, because they begin beyond the threshold.
+        As for `judged_units`, which warns too.
     """
-    if channel not in panel.channels:
-        raise PanelError(f"the panel has no channel {channel!r}; its channels are {listed(panel.channels, 12)}")
-    every_end, every_running = _ends_of_readings(panel, channel, threshold, direction)
-    judged = np.flatnonzero(~np.isnan(every_end))
-    ends, running = every_end[judged], every_running[judged]
-    if int((~running).sum()) < _LEAST_UNITS:
-        raise PanelError(
-            f"{int((~running).sum())} of {panel.n_units} units cross {threshold:g} after their first reading and "
-            f"within their records; at least {_LEAST_UNITS} are needed"
-        )
-    if len(judged) < panel.n_units:
-        named = [panel.units[int(i)] for i in np.flatnonzero(np.isnan(every_end))]
-        warn(
-            f"{len(named)} of {panel.n_units} units begin beyond {threshold:g}, or have a single reading of {channel!r} "
-            f"({listed(named, _MOST_NAMED)}): they are trained on, and nothing is known of their lives",
-            ThresholdWarning,
-        )
+    judged, ends, running = judged_units(panel, channel, threshold, direction)
     units = panel[judged]
     first = units.times[np.asarray(units.offsets[:-1])]
     cuts = _ages_before(units, first, ends, ages, random_state)
@@ -237,7 +266,8 @@ def hold_out_passages(
     limit = cap or (horizon if np.isfinite(horizon) else float((ends - first).max()))
     outcomes = Outcomes(ends[clusters] - now, running[clusters], now - first[clusters], clusters, limit, followed)
     models = tuple(model for model, _ in done)
-    return HeldOutPassages(laws, folds, outcomes, alone, models, int((~running).sum()))
+    held_units = tuple(judged[fold_of == fold] for fold in range(n_folds))
+    return HeldOutPassages(laws, folds, outcomes, alone, models, held_units, int((~running).sum()))
 
 
 def _ages_before(

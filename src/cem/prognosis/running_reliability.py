@@ -8,12 +8,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.metrics.metrics import cluster_standard_error
 from cem.mixture.life_law import RemainingLifeLaw
 from cem.numerics.floating import underflow_is_zero
 from cem.prognosis.censored import Outcomes, kaplan_meier, pit_of
 from cem.prognosis.reliability import LEVELS, THIRDS, ByLife, Reliability
 
-__all__ = ["covered", "reliability_of_running"]
+__all__ = ["reliability_of_running", "scores_of_laws"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -75,19 +76,40 @@ def reliability_of_running(laws: Sequence[RemainingLifeLaw], outcomes: Outcomes)
     )  # fmt: skip
 
 
-def covered(law: RemainingLifeLaw, outcomes: Outcomes, level: float) -> float:
-    """Share of the lives inside the central intervals, by Kaplan and Meier.
+@underflow_is_zero
+def scores_of_laws(laws: Sequence[RemainingLifeLaw], outcomes: Outcomes, within: float) -> dict[str, float]:
+    """Mean scores of predictions, by the names that `cem.selection.Scored` gives them.
 
     Parameters
     ----------
-    law : RemainingLifeLaw
-        Of all predictions.
+    laws : sequence of RemainingLifeLaw
+        All predictions.
     outcomes : Outcomes
-    level : float
+        Of all of them.
+    within : float
+        Time ahead, of the Brier score.
     """
-    pit, open_ended = pit_of(law, outcomes.lives, outcomes.running)
-    inside, still = _seen(pit, open_ended, outcomes.lives, *law.interval(level), level)
-    return _share(pit, still, inside, None)[0]
+    parts = list(laws)
+    lives, running = (outcomes.parts(values, parts) for values in (outcomes.lives, outcomes.running))
+    found = [pit_of(law, own, still) for law, own, still in zip(parts, lives, running, strict=True)]
+    pit, open_ended = (np.concatenate(column) for column in zip(*found, strict=True))
+    low, median, high = np.concatenate([law.quantile([0.05, 0.5, 0.95]) for law in parts]).T
+    inside, still = _seen(pit, open_ended, outcomes.lives, low, high, 0.9)
+    crps, means = outcomes.crps_and_means(parts)
+    squares = outcomes.errors(means, 1)
+    value = float(np.sqrt(squares.mean()))
+    density = np.concatenate([law.pdf(own[:, None])[:, 0] for law, own in zip(parts, lives, strict=True)])
+    brier = outcomes.brier(np.concatenate([law.failure_probability(within) for law in parts]).ravel(), within)
+    return {
+        "rmse": value,
+        # Delta method: from the error of the mean square to that of its root.
+        "rmse_standard_error": cluster_standard_error(squares, outcomes.clusters) / (2.0 * max(value, 1e-300)),
+        "crps": float(crps.mean()),
+        "log_score": float(-np.log(np.maximum(np.where(open_ended, 1.0 - pit, density), 1e-300)).mean()),
+        "mae": float(outcomes.errors(median).mean()),
+        "coverage_90": _share(pit, still, inside, None)[0],
+        "brier": float(brier.mean()) if len(brier) else float("nan"),
+    }
 
 
 def _seen(
