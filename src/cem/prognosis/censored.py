@@ -12,7 +12,9 @@ Kaplan, Meier (1958), Journal of the American Statistical Association 53. Graf, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +60,7 @@ class Followed:
     def weights(self, ages: FloatArray, ahead: FloatArray) -> FloatArray:
         """1 / P(followed until age + ahead | followed until the age)."""
         seen = self.shares[np.searchsorted(self.times, np.stack(np.broadcast_arrays(ages, ages + ahead)), side="left")]
-        return np.divide(seen[0], seen[1], out=np.zeros(seen.shape[1:]), where=seen[1] > 0)
+        return np.asarray(np.divide(seen[0], seen[1], out=np.zeros(seen.shape[1:]), where=seen[1] > 0))
 
     def integrals(self, ages: FloatArray, low: FloatArray, high: FloatArray, power: int = 0) -> FloatArray:
         """∫ xᵖ · weight dx from low to high, both counted from the age, for p = 0 or 1; 0 where high ≤ low."""
@@ -117,9 +119,9 @@ class Outcomes:
         late = self.followed.integrals(self.ages, guess, seen, 0)
         early = np.where(self.running, 0.0, self.followed.weights(self.ages, seen)) * np.maximum(guess - seen, 0.0)
         if power == 0:
-            return late + early
+            return np.asarray(late + early)
         beyond = self.followed.integrals(self.ages, guess, seen, 1)
-        return 2.0 * np.maximum(beyond - guess * late, 0.0) + early * np.maximum(guess - seen, 0.0)
+        return np.asarray(2.0 * np.maximum(beyond - guess * late, 0.0) + early * np.maximum(guess - seen, 0.0))
 
     def interval_scores(self, low: FloatArray, high: FloatArray, level: float) -> FloatArray:
         """Width, and 2 / (1 − level) times what the life lies outside, (n,)."""
@@ -127,9 +129,9 @@ class Outcomes:
         low, high, seen = np.minimum(low, caps), np.minimum(high, caps), np.minimum(self.lives, caps)
         early = np.where(self.running, 0.0, self.followed.weights(self.ages, seen)) * np.maximum(low - seen, 0.0)
         outside = early + self.followed.integrals(self.ages, high, seen)
-        return high - low + 2.0 / (1.0 - level) * outside
+        return np.asarray(high - low + 2.0 / (1.0 - level) * outside)
 
-    def crps_and_means(self, laws: list[RemainingLifeLaw]) -> tuple[FloatArray, FloatArray]:
+    def crps_and_means(self, laws: Sequence[RemainingLifeLaw]) -> tuple[FloatArray, FloatArray]:
         """∫ (F(r) − 1{life ≤ r})² dr, the Brier score integrated, and E[min(r, cap)], each (n,)."""
         caps = self.caps[:, None]
         ends = np.minimum(self.lives[:, None], caps)
@@ -154,7 +156,7 @@ class Outcomes:
         return scores
 
     @staticmethod
-    def parts(values: FloatArray, laws: list[RemainingLifeLaw]) -> list[FloatArray]:
+    def parts(values: NDArray[Any], laws: Sequence[RemainingLifeLaw]) -> list[NDArray[Any]]:
         """Rows of all predictions, by law."""
         return np.split(values, np.cumsum([law.n_units for law in laws])[:-1])
 

@@ -127,9 +127,7 @@ def direction_of_readings(panel: Panel, channel: str, threshold: float) -> str:
         Units begin on both sides.
     """
     column = panel.channels.index(channel)
-    firsts = [
-        own[np.flatnonzero(~np.isnan(own))[:1]] for own in np.split(panel.values[:, column], panel.offsets[1:-1])
-    ]
+    firsts = [own[np.flatnonzero(~np.isnan(own))[:1]] for own in np.split(panel.values[:, column], panel.offsets[1:-1])]
     below = float(np.mean(np.concatenate(firsts) < threshold))
     if below >= _ONE_SIDE:
         return "upper"
@@ -175,8 +173,8 @@ def judged_units(
     if len(judged) < panel.n_units:
         named = [panel.units[int(i)] for i in np.flatnonzero(np.isnan(every_end))]
         warn(
-            f"{len(named)} of {panel.n_units} units begin beyond {threshold:g}, or have a single reading of {channel!r} "
-            f"({listed(named, _MOST_NAMED)}): they are trained on, and nothing is known of their lives",
+            f"{len(named)} of {panel.n_units} units begin beyond {threshold:g}, or have a single reading of "
+            f"{channel!r} ({listed(named, _MOST_NAMED)}): they are trained on, and nothing is known of their lives",
             ThresholdWarning,
         )
     return judged, ends, running

@@ -26,8 +26,8 @@ from cem.numerics.threads import in_order, threads_told
 from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
 from cem.prognosis.heldout import HeldOut, cut_off_ages, folds_of_units, hold_out, in_fold
 from cem.prognosis.heldout_passages import direction_of_readings, hold_out_passages, judged_units
+from cem.prognosis.reliability import scores_of_laws
 from cem.prognosis.remaining_life import RemainingLife
-from cem.prognosis.running_reliability import scores_of_laws
 from cem.prognosis.threshold_life import ThresholdLife
 from cem.prognosis.without_sensors import warn_of_no_skill
 
@@ -42,7 +42,7 @@ __all__ = ["SCORES", "CrossValidation", "Scored", "WithoutSensors", "cross_valid
 FloatArray = NDArray[np.float64]
 
 SCORES = ("rmse", "crps", "log_score", "log_likelihood", "mae", "brier")
-"""Scores to choose by; "log_likelihood" is better when larger, the others when smaller. The last two: to a threshold."""
+"""Scores to choose by; "log_likelihood" is better when larger, the others when smaller; the last two are of thresholds."""
 
 _OF_THRESHOLDS = ("mae", "brier")
 _ONLY_OF_THRESHOLDS = ("mae", "coverage_90", "brier")
@@ -189,7 +189,9 @@ class CrossValidation:
         names = [escaped(one.name) for one in self.scored]
         alone = self.without_sensors
         width = max(len("candidate" if alone is None else "without sensors"), *map(len, names))
-        of_lives = ("rmse", "crps", "log_score") if alone is None else ("rmse", "crps", "log_score", "skill")
+        of_lives: tuple[str, ...] = (
+            ("rmse", "crps", "log_score") if alone is None else ("rmse", "crps", "log_score", "skill")
+        )
         if self.within is not None:
             of_lives += _ONLY_OF_THRESHOLDS
         columns = (*of_lives, "log_likelihood", "bic", "aic", "icl")

@@ -1,8 +1,9 @@
 """`ThresholdLife`: remaining life against a threshold, with intervals measured on units left out and corrected.
 
-A training unit's true life ends where its readings first cross the threshold; of one that never crossed it is known that
-it is longer than its record. Units are cut off at earlier ages and predicted by a fit without their fold. The correction
-(38) of model.md acts on the cdf of first passage, and the probability of never crossing goes with it: 1 − F'(∞).
+A training unit's true life ends where its readings first cross the threshold; of one that never crossed it is known
+that it is longer than its record. Units are cut off at earlier ages and predicted by a fit without their fold. The
+correction (38) of model.md acts on the cdf of first passage, and the probability of never crossing, 1 − F'(∞), goes
+with it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from cem.numerics.floating import underflow_is_zero
 from cem.prognosis.calibration import Calibration, correction_of_scores
 from cem.prognosis.corrected_passage import CorrectedPassage, scores_of_passage
 from cem.prognosis.heldout_passages import first_crossings_of_readings, hold_out_passages
-from cem.prognosis.reliability import reliability
+from cem.prognosis.reliability import reliability, reliability_of_running
 from cem.prognosis.remaining_life import OF_A_REFIT
-from cem.prognosis.running_reliability import reliability_of_running
 from cem.prognosis.without_sensors import warn_of_no_skill
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from cem.fitting.estimator import FailureModeEM
     from cem.mixture.asked_conditions import GivenCovariates
-    from cem.model.model import FailureModeModel
     from cem.mixture.life_law import RemainingLifeLaw
+    from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
     from cem.passage.law import FirstPassage
     from cem.prognosis.heldout_passages import HeldOutPassages
@@ -262,6 +262,31 @@ class ThresholdLife:
         arguments = {**kept, "threshold": self.threshold, **options}
         return type(self)(self.model, arguments.pop("threshold"), **arguments)
 
+    def report(self, panel: Panel | None = None, path: str | os.PathLike[str] | None = None, **options: Any) -> str:
+        """Describe the prognosis, and the units of a panel under it, on one self-contained HTML page.
+
+        Parameters
+        ----------
+        panel, path
+            As for `cem.FailureModeModel.report`.
+        options
+            title and notes, as for `cem.RemainingLife.report`.
+
+        Returns
+        -------
+        str
+            The page.
+
+        Raises
+        ------
+        OptionError, PredictionError, PanelError, MissingPackageError
+            As for `cem.FailureModeModel.report`.
+        """
+        from cem.extras import room
+
+        page: str = room("report").report(self._model_with_all(), panel, path, **options)
+        return page
+
     def save(self, path: str | os.PathLike[str] | IO[bytes]) -> None:
         """Save the model with threshold, channel, direction and calibration in its record; `load` reads it.
 
@@ -342,8 +367,8 @@ def _method_of(model: FailureModeModel) -> Any:
     method = model.components.record.get("method")
     if method not in ("information", "bootstrap"):
         raise OptionError(
-            f"the model carries an uncertainty of its parameters by {method!r}, which fits without each fold cannot find "
-            "by themselves; give estimator=FailureModeEM(..., uncertainty='bootstrap'), or calibrate "
+            f"the model carries an uncertainty of its parameters by {method!r}, which fits without each fold cannot "
+            "find by themselves; give estimator=FailureModeEM(..., uncertainty='bootstrap'), or calibrate "
             "cem.ThresholdLife(model.without_uncertainty(), ...)"
         )
     return method
