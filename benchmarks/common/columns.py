@@ -372,6 +372,7 @@ TABLES: dict[str, Columns] = {
     "choose_basis": {
         "set": text("set"),
         "error": lambda row: "RMSE, " + row["laws"] if "laws" in row else row["score"],
+        "taken": text("taken"),
         "of the choice": lambda row: f"{row.get('rmse_choice', row.get('lost_by_choice')):.3g}",
         "of the other": lambda row: f"{row.get('rmse_recipe', row.get('lost_by_best_of_menu')):.3g}",
         "÷": number("ratio", ".3f"),

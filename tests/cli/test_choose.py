@@ -163,11 +163,12 @@ def test_documents_of_bases_are_as_the_schema_says(failed, capsys):
     if not path.exists():
         pytest.skip("the source distribution has no schema")
     schema = json.loads(path.read_text(encoding="utf-8"))
-    more = ["--score", "rmse", "--cap", "50", "--json"]
+    more = ["--score", "rmse", "--cap", "50", "--standard-errors", "0", "--json"]
     assert cli.main(["choose", str(failed), *BASES, *TWO, *more]) == 0
     document = json.loads(capsys.readouterr().out)
     assert problems(document, schema["$defs"]["choose-basis"], schema) == []
     assert document["score"] == "rmse"
+    assert document["reason"] == "it has the best score."
 
 
 @pytest.mark.parametrize(
@@ -177,6 +178,7 @@ def test_documents_of_bases_are_as_the_schema_says(failed, capsys):
         (["--what", "basis", "--basis", "wear=polynomial:1"], "give --basis without a channel"),
         (["--what", "basis", "--cap", "50"], "--cap is for --score rmse"),
         (["--what", "basis", "--score", "rmse"], "score='rmse' with --time-axis forward"),
+        (["--standard-errors", "0"], "--standard-errors is for --what basis"),
     ],
 )
 def test_options_of_the_other_question_are_refused(failed, capsys, given, words):

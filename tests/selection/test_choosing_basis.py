@@ -130,10 +130,30 @@ def test_the_rule_takes_the_simplest_within_a_paired_standard_error():
     best, same = np.zeros(200), rng.normal(0.0, 0.3, 200)
     same += 0.01 - same.mean()  # a little worse, within its standard error of .02
     worse = rng.normal(0.2, 0.3, 200)  # far within the spread of the units, far beyond that of the difference
-    table, chosen = _by_the_rule([candidate(3, best), candidate(1, worse), candidate(2, same)], "crps")
+    table, chosen = _by_the_rule([candidate(3, best), candidate(1, worse), candidate(2, same)], "crps", 1.0)
     assert [one.n_parameters for one in table] == [1, 2, 3] and chosen == 1
-    assert table[0].gap == pytest.approx(worse.mean()) and not table[0].is_near
+    assert table[0].gap == pytest.approx(worse.mean()) and not table[0].is_near(1.0)
     assert table[0].gap_standard_error == pytest.approx(worse.std(ddof=1) / np.sqrt(200))
+    for margin, expected in ((0.0, 2), (1e9, 0)):
+        assert (
+            _by_the_rule([candidate(3, best), candidate(1, worse), candidate(2, same)], "crps", margin)[1] == expected
+        )
+
+
+def test_a_margin_of_zero_takes_the_best_score(found):
+    """Who needs the best lives and can afford the larger model asks for it, and is told that this is what it is."""
+    best = choose_basis(em(), bent(), ranks=[0], standard_errors=0, **QUICK)
+    assert best.taken is best.best and best.taken.name == found.best.name
+    assert best.reason == "it has the best score." and best.standard_errors == 0.0
+    assert best.table()["near_best"].sum() == 1 and best.table()["recommended"].sum() == 1
+    wide = choose_basis(em(), bent(), ranks=[0], standard_errors=1e6, **QUICK)
+    assert wide.chosen == 0 and "within 1e+06 standard errors of the best" in wide.reason
+
+
+@pytest.mark.parametrize("margin", [-1.0, float("nan"), "1", True, None])
+def test_a_margin_that_is_none_is_refused(margin):
+    with pytest.raises(cem.OptionError, match=r"standard_errors=.*a number from 0 was expected"):
+        choose_basis(em(), bent(), standard_errors=margin, **QUICK)
 
 
 def test_the_crps_of_a_forecast_is_that_of_its_draws():

@@ -12,7 +12,7 @@ from cem.cli.conditions import add_conditions
 from cem.cli.files import check_writable, read_for_fit, was_read, write_bytes
 from cem.cli.forms import add_forms, check_forms, is_written
 from cem.cli.model_options import add_model_choice, estimator_of
-from cem.cli.options import STANDARD_OUTPUT, add_output, add_search, add_table, count, positive, share
+from cem.cli.options import STANDARD_OUTPUT, add_output, add_search, add_table, count, not_negative, positive, share
 from cem.cli.remembered import with_columns
 from cem.errors import OptionError
 from cem.errors.display import escaped
@@ -69,6 +69,10 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--cap", type=positive, metavar="R", help="with --score rmse: remaining lives beyond it count as R"
     )
+    parser.add_argument(
+        "--standard-errors", type=not_negative, metavar="X",
+        help="with --what basis: take the simplest within X standard errors of the best; 0: the best (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--no-test", action="store_true", help="leave the bootstrap tests out")
     parser.add_argument(
         "--replicates", type=count, default=99, metavar="N", help="most fleets that a test draws (default: 99)"
@@ -158,9 +162,11 @@ def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]
 
 def _check_options(options: argparse.Namespace, of_basis: bool) -> None:
     if not of_basis:
-        for name in ("score", "cap"):
+        for name in ("score", "cap", "standard_errors"):
             if getattr(options, name) is not None:
-                raise OptionError(f"--{name} is for --what basis; numbers of modes are compared by the likelihood")
+                raise OptionError(
+                    f"--{name.replace('_', '-')} is for --what basis; numbers of modes are compared by the likelihood"
+                )
     elif any(channel is not None for channel, _ in options.basis or []):
         raise OptionError(
             "--what basis compares bases of all channels together; give --basis without a channel, or leave it out for "
@@ -205,6 +211,7 @@ def _basis(options: argparse.Namespace, panel: Panel, progress: Any) -> BasisCho
         score=options.score,
         cap=options.cap,
         n_folds=options.folds,
+        standard_errors=1.0 if options.standard_errors is None else options.standard_errors,
         random_state=options.seed,
         n_jobs=estimator._options().n_jobs,
         progress=progress,

@@ -34,6 +34,7 @@ __all__ = [
     "ends_of",
     "in_words_of_the_command",
     "names",
+    "not_negative",
     "positive",
     "process_choice",
     "readable",
@@ -348,21 +349,29 @@ def _basis(spec: str) -> Basis:
     raise argparse.ArgumentTypeError(f"{spec!r} is not a basis; bases are {BASES}")
 
 
-def share(text: str) -> float:
+def _number(text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = math.nan
+        return math.nan
+
+
+def share(text: str) -> float:
+    value = _number(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1, both excluded")
     return value
 
 
+def not_negative(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return value
+
+
 def positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value

@@ -54,10 +54,9 @@ class BasisCandidate:
     gap: float
     gap_standard_error: float
 
-    @property
-    def is_near(self) -> bool:
-        """Whether it is within a standard error of the best."""
-        return self.gap <= self.gap_standard_error
+    def is_near(self, standard_errors: float) -> bool:
+        """Whether its score is within so many standard errors of the best."""
+        return self.gap <= standard_errors * self.gap_standard_error
 
     @property
     def name(self) -> str:
@@ -81,7 +80,7 @@ class BasisChoice:
     candidates : tuple of BasisCandidate
         By rising number of parameters.
     chosen : int
-        Position of the one taken: the simplest within a standard error of the best.
+        Position of the one taken: the simplest within `standard_errors` of the best.
     score : {"crps", "rmse", "forecast", "log_likelihood"}
         What was compared.
     n_units, n_folds : int
@@ -90,6 +89,8 @@ class BasisChoice:
         Candidates that a fold could not be fitted with, by name; and why.
     estimator : FailureModeEM
         With the options of the one taken; fitted to all units if `choose_basis` made it.
+    standard_errors : float
+        How far from the best a simpler candidate may be. 0: the one taken is the best.
     """
 
     candidates: tuple[BasisCandidate, ...]
@@ -99,6 +100,7 @@ class BasisChoice:
     n_folds: int
     left_out: Mapping[str, str]
     estimator: FailureModeEM = field(repr=False)
+    standard_errors: float = 1.0
 
     @property
     def taken(self) -> BasisCandidate:
@@ -119,11 +121,14 @@ class BasisChoice:
     def reason(self) -> str:
         """For the choice, in one sentence."""
         taken, best = self.taken, self.best
+        if not self.standard_errors:
+            return "it has the best score."
+        errors = "a standard error" if self.standard_errors == 1.0 else f"{self.standard_errors:g} standard errors"
         if taken is best:
-            return "it has the best score, and nothing simpler is within a standard error of it."
-        near = sum(one.is_near for one in self.candidates)
+            return f"it has the best score, and nothing simpler is within {errors} of it."
+        near = sum(one.is_near(self.standard_errors) for one in self.candidates)
         return (
-            f"it is the simplest of {near} within a standard error of the best, {best.name}, which has "
+            f"it is the simplest of {near} within {errors} of the best, {best.name}, which has "
             f"{best.n_parameters} parameters and a score of {best.score:.4g}."
         )
 
@@ -139,7 +144,7 @@ class BasisChoice:
         columns["n_parameters"] = np.array([one.n_parameters for one in rows])
         for name in ("score", "gap", "gap_standard_error"):
             columns[name] = np.array([getattr(one, name) for one in rows])
-        columns["near_best"] = np.array([one.is_near for one in rows])
+        columns["near_best"] = np.array([one.is_near(self.standard_errors) for one in rows])
         columns["recommended"] = np.array([one is self.taken for one in rows])
         return columns
 

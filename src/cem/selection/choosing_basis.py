@@ -62,6 +62,7 @@ def choose_basis(
     ages: Mapping[Hashable, ArrayLike] | ArrayLike | int = 10,
     cap: float | None = None,
     n_folds: int = 5,
+    standard_errors: float = 1.0,
     random_state: int = 0,
     n_jobs: int = 1,
     progress: Step | None = None,
@@ -75,7 +76,8 @@ def choose_basis(
     There are up to three rounds. The first has every basis, without links and with the most factors at a middling
     penalty. The second has the best third of the bases with the other links, covariances and processes. The third has
     the four best so far with other numbers of modes. Taken is the candidate with the fewest parameters of those within
-    a standard error of the best; it is the error of the difference to the best, paired by unit.
+    a standard error of the best; it is the error of the difference to the best, paired by unit. With few units that is
+    a wide margin, and the simple model may predict noticeably worse: `standard_errors=0` takes the best score.
 
     Parameters
     ----------
@@ -107,6 +109,8 @@ def choose_basis(
         Remaining lives beyond it count as `cap` in the RMSE.
     n_folds : int
         Number of folds; of fewer units, one each.
+    standard_errors : float
+        How far from the best score a simpler candidate may be, in standard errors of the difference. 0: the best score.
     random_state : int
         Seed of the folds, and of the ages if they are drawn.
     n_jobs : int
@@ -148,8 +152,8 @@ def choose_basis(
     fleet = panel_to_fit(panel, table=estimator._table(None, None, None))
     found = _chosen(
         estimator.get_params(deep=False), fleet, bases=bases, modes=modes, ranks=ranks, penalties=penalties,
-        processes=processes, score=score, ages=ages, cap=cap, n_folds=n_folds, random_state=random_state,
-        n_jobs=n_jobs, progress=progress,
+        processes=processes, score=score, ages=ages, cap=cap, n_folds=n_folds, standard_errors=standard_errors,
+        random_state=random_state, n_jobs=n_jobs, progress=progress,
     )  # fmt: skip
     fitted = found.estimator.fit(fleet)
     if fitted.interrupted_:
@@ -184,6 +188,7 @@ def _chosen(
     ages: Mapping[Hashable, ArrayLike] | ArrayLike | int = 10,
     cap: float | None = None,
     n_folds: int = 5,
+    standard_errors: float = 1.0,
     random_state: int = 0,
     n_jobs: int = 1,
     progress: Step | None = None,
@@ -194,6 +199,7 @@ def _chosen(
     to_failure = axis == "to_failure"
     n_jobs = _threads(n_jobs)
     kept = _score(score, given)
+    margin = _margin(standard_errors)
     judged = panel[~np.isnan(panel.failure_times)] if to_failure else panel
     if judged.n_units < _LEAST_UNITS:
         what = "units that failed" if to_failure else "units"
@@ -259,14 +265,16 @@ def _chosen(
         score_all("links", refined(given, so_far(), factors, loads, kinds))
         if len(numbers) > 1:
             score_all("modes", with_other_modes(given, so_far(), numbers[1:]))
-    candidates, chosen = _by_the_rule(list(known.values()), kept)
+    candidates, chosen = _by_the_rule(list(known.values()), kept, margin)
     taken = candidates[chosen]
     em = FailureModeEM(**{**given, **taken.options, "basis": taken.basis})
-    return BasisChoice(candidates, chosen, kept, judged.n_units, int(fold_of.max()) + 1, left_out, em)
+    return BasisChoice(candidates, chosen, kept, judged.n_units, int(fold_of.max()) + 1, left_out, em, margin)
 
 
-def _by_the_rule(known: Sequence[tuple[Options, Losses]], score: str) -> tuple[tuple[BasisCandidate, ...], int]:
-    """The candidates by rising number of parameters, and the position of the first within a standard error of the best.
+def _by_the_rule(
+    known: Sequence[tuple[Options, Losses]], score: str, standard_errors: float
+) -> tuple[tuple[BasisCandidate, ...], int]:
+    """The candidates by rising number of parameters, and the position of the first within the margin of the best.
 
     Of equally many parameters the one with the smaller loss comes first.
     """
@@ -279,12 +287,21 @@ def _by_the_rule(known: Sequence[tuple[Options, Losses]], score: str) -> tuple[t
         shown = float(np.sqrt(mean)) if score == "rmse" else mean
         found.append(_candidate(options, losses.n_parameters, shown, float(gaps.mean()), error))
     found.sort(key=lambda one: (one.n_parameters, one.gap))
-    return tuple(found), next(i for i, one in enumerate(found) if one.is_near)
+    return tuple(found), next(i for i, one in enumerate(found) if one.is_near(standard_errors))
 
 
 def _candidate(options: Options, n_parameters: int, *figures: float) -> BasisCandidate:
     others = {name: value for name, value in options.items() if name != "basis"}
     return BasisCandidate(options["basis"], others, n_parameters, *figures)
+
+
+def _margin(standard_errors: float) -> float:
+    if isinstance(standard_errors, (int, float)) and not isinstance(standard_errors, bool) and standard_errors >= 0.0:
+        return float(standard_errors)
+    raise OptionError(
+        f"standard_errors={shortened(standard_errors)}: a number from 0 was expected, how far from the best score a "
+        "simpler candidate may be; 0 takes the best, 1 the simplest within a standard error of it"
+    )
 
 
 def _score(score: str | None, given: Mapping[str, Any]) -> Score:
