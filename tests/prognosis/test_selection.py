@@ -148,3 +148,32 @@ def test_an_interruption_ends_the_comparison(monkeypatch, score):
         cross_validate(
             fleet(40, 0, every=6.0).with_modes(None), {"one": estimator(1, Constant(), axis)}, score=score, n_folds=2
         )
+
+
+def test_lives_to_a_threshold_have_scores() -> None:
+    """A line that is right beats a level; units that never cross take part, and the table says what it has."""
+    rng = np.random.default_rng(3)
+    times = np.arange(0.0, 100.0, 10.0)
+    values = rng.normal(1.0, 0.2, (16, 1)) * times + rng.normal(0.0, 2.0, (16, len(times)))
+    panel = cem.Panel.from_arrays(times, values[:, :, None], channels=["wear"], response="wear")
+    assert 3 < (values.max(axis=1) < 90.0).sum() < 13
+    candidates = {p: estimator(1, Polynomial(p), "forward") for p in (1, 2)}
+    options = {"threshold": 90.0, "ages": 2, "n_folds": 2, "options": {"n_draws": 128, "n_cells": 48}}
+    result = cross_validate(panel, candidates, score="mae", **options)
+    line = result.scored[0]
+    assert 0 < line.mae < result.without_sensors.mae and 0 < line.crps < result.without_sensors.crps
+    assert 0 <= line.coverage_90 <= 1 and 0 <= line.brier <= 0.25 and np.isfinite(line.log_score + line.rmse)
+    assert result.within > 0 and "coverage_90" in str(result) and "brier" in result._table()
+    one = cross_validate(panel, {1: candidates[1]}, score="mae", n_jobs=2, **options)
+    assert one.scored[0] == line
+    for asked, said in (
+        ({"score": "mae"}, "or a threshold"),
+        ({"score": "log_likelihood", "channel": "wear"}, "channel is of a threshold"),
+        ({"threshold": 40.0, "channel": "heat"}, "name the channel"),
+        ({"threshold": 40.0, "within": -1.0}, "within"),
+        ({"threshold": 0.0}, "direction"),
+    ):
+        with pytest.raises(OptionError, match=said):
+            cross_validate(panel, candidates, **asked)
+    with pytest.raises(OptionError, match="forward time axis"):
+        cross_validate(panel, {1: estimator(1, Constant())}, threshold=90.0)

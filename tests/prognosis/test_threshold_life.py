@@ -39,18 +39,7 @@ def plain() -> tuple[ThresholdLife, cem.Panel]:
 @pytest.fixture(scope="module")
 def better(plain) -> ThresholdLife:
     prognosis, panel = plain
-    with pytest.warns(ThresholdWarning) if _leaves_out(panel) else _nothing():
-        return prognosis.calibrated(panel, estimator(), ages=4, n_folds=4)
-
-
-def _leaves_out(panel: cem.Panel) -> bool:
-    return bool(np.isnan(first_crossings_of_readings(panel, "wear", 100.0, "upper")).any())
-
-
-def _nothing():
-    from contextlib import nullcontext
-
-    return nullcontext()
+    return prognosis.calibrated(panel, estimator(), ages=4, n_folds=4)
 
 
 def test_crossings_lie_on_the_line_between_readings() -> None:
@@ -146,3 +135,96 @@ def test_what_cannot_be_is_refused(plain) -> None:
         prognosis.threshold = 3.0
     with pytest.raises(OptionError, match="cap"):
         reliability([prognosis.predict(panel[:2].until([30.0, 30.0]))], [1.0, 2.0], "ab")
+
+
+@pytest.fixture(scope="module")
+def short() -> cem.Panel:
+    """Records that end after 130 hours: a third of the units have not crossed then."""
+    return worn(40, 4, 400.0).until(np.full(40, 130.0))
+
+
+@pytest.fixture(scope="module")
+def of_short(short) -> ThresholdLife:
+    model = estimator().fit(short).model_
+    return ThresholdLife(model, 100.0).calibrated(short, estimator(), ages=3, n_folds=3)
+
+
+def test_units_that_never_cross_count_with_what_is_known(short, of_short) -> None:
+    """Left out, they would take the long lives with them. New units, none of them hidden, say whether it came right."""
+    report = of_short.calibration.after
+    running = int(np.isnan(first_crossings_of_readings(short, "wear", 100.0, "upper")).sum())
+    assert running > 8 and report.n_running == running and report.n_units == 40
+    assert f"({running} still running)" in str(report)
+    again = Calibration.from_dict(of_short.calibration.to_dict())
+    assert again.after.n_running == running and 0 < again.skill < 1
+    new = worn(60, 1, 500.0)
+    truth = first_crossings_of_readings(new, "wear", 100.0, "upper")
+    cut = new.until(np.random.default_rng(0).random(60) * truth)
+    left = truth - cut.times[cut.offsets[1:] - 1]
+    held = [
+        reliability([one.predict(cut)], left, range(60), cap=400.0).coverage[0.9]
+        for one in (of_short.replaced(calibration=Calibration()), of_short)
+    ]
+    assert held[0] < 0.75 and 0.8 < held[1] < 0.97
+
+
+def test_a_running_unit_earns_no_hit() -> None:
+    """Seen running for ten medians, a unit was not held; of one seen for a hundredth, nothing is known."""
+    from cem.passage.first_passage import first_passage
+
+    law = first_passage(
+        cem.Polynomial(1).bind([0.0, 4.0]), np.ones((4, 1)), np.tile([0.0, 1.0], (4, 1, 1)),
+        np.tile(np.diag([0.01, 1e-4]), (4, 1, 1, 1)), 0.0, 1.0, 11.0,
+    )  # fmt: skip
+    median = law.median()[0]
+    for seen, shares in (([10.0 * median] * 3, 0.25), ([0.01 * median] * 3, 1.0)):
+        found = reliability(
+            [law], [median, *seen], range(4), cap=20.0 * median, running=np.array([False, True, True, True])
+        )
+        assert found.coverage[0.9] == pytest.approx(shares) and found.n_running == 3
+    with pytest.raises(OptionError, match="running has shape"):
+        reliability([law], [10.0] * 4, range(4), cap=30.0, running=[1, 0])
+    with pytest.raises(OptionError, match="still running"):
+        reliability([law], [10.0] * 4, range(4), running=np.array([False, True, True, True]))
+
+
+def test_units_that_begin_beyond_are_named() -> None:
+    """Nothing is known of when they crossed; they must not vanish in silence."""
+    panel = worn(12, 5, 400.0)
+    values = panel.values.copy()
+    values[: panel.offsets[1]] += 150.0
+    panel = cem.Panel.from_arrays(
+        panel.times[: panel.offsets[1]], values.reshape(12, -1, 1), channels=["wear"], response="wear"
+    )
+    prognosis = ThresholdLife(estimator().fit(panel).model_, 100.0, direction="upper")
+    with pytest.warns(ThresholdWarning, match="1 of 12 units begin beyond"):
+        found = prognosis.calibrated(panel, estimator(), ages=1, n_folds=2, correct=False)
+    assert found.calibration.before.n_units <= 11 and found.calibration.after is None
+
+
+def test_a_model_with_uncertainty_is_calibrated_with_it() -> None:
+    """Each fold's fit finds the uncertainty of its own parameters; draws that no fit can find again are refused."""
+    panel = worn(28, 6, 400.0)
+    em = cem.FailureModeEM(
+        1, basis=cem.Polynomial(1), covariance="full", random_state=0, n_init=1, uncertainty="information"
+    )
+    model = em.fit(panel).model_
+    prognosis = ThresholdLife(model, 100.0)
+    found = prognosis.calibrated(panel, ages=1, n_folds=2)
+    plain = ThresholdLife(model.without_uncertainty(), 100.0).calibrated(panel, ages=1, n_folds=2)
+    assert found.calibration.before.widths[0.9] > plain.calibration.before.widths[0.9]
+    drawn = model.without_uncertainty().with_uncertainty([model.internal_parameters] * 3)
+    with pytest.raises(OptionError, match="cannot find by themselves"):
+        ThresholdLife(drawn, 100.0).calibrated(panel)
+
+
+def test_the_report_has_the_calibration(short, of_short) -> None:
+    """As that of lives that end in failures; and the lives on the page are the corrected ones."""
+    pytest.importorskip("matplotlib")
+    page = of_short.report(short[:3])
+    assert 'id="calibration"' in page and "never crossed the threshold" in page and "are not calibrated" not in page
+    median = of_short.predict(short[:3]).median()
+    assert all(f"{value:.4g}" in page for value in median)
+    plain = of_short.replaced(calibration=None)
+    bare = ThresholdLife(plain.model, 100.0).report(short[:3])
+    assert "ThresholdLife(model).calibrated(panel)" in bare

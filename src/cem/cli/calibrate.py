@@ -95,7 +95,7 @@ def run_calibrate(options: argparse.Namespace, terminal: Terminal, noted: list[s
         if model.time_axis == "to_failure":
             found = RemainingLife(model).calibrated(panel, n_jobs=n_jobs, **asked)
         else:
-            found = threshold_life(options, model).calibrated(panel, **asked)
+            found = threshold_life(options, model).calibrated(panel, n_jobs=n_jobs, **asked)
     held = found.calibration
     assert held is not None
     if options.output == STANDARD_OUTPUT:

@@ -488,7 +488,7 @@ _REPORT: dict[str, _Check] = {
 _IN_EVERY_REPORT = tuple(_REPORT)
 _REPORT["rmse"] = _number  # since 0.6.0
 _BY_LIFE: dict[str, _Check] = {"bounds": _two, "counts": _three_counts, "coverage": _threes, "standard_errors": _threes}
-_REPORT["by_life"] = _by_life  # since 0.9.0
+_REPORT.update(by_life=_by_life, n_running=_count)  # since 0.9.0
 _CALIBRATION: dict[str, _Check] = {
     "temper": _above_0_to_1,
     "knots": _numbers,

@@ -15,6 +15,7 @@ from cem.plot.display import Display, checked, one_unit
 from cem.plot.moments import known_at, moments_of
 from cem.plot.style import INK, PALETTE, checked_level, legend, level_text, of_one, tidy, time_label
 from cem.prognosis.remaining_life import RemainingLife
+from cem.prognosis.threshold_life import ThresholdLife
 
 if TYPE_CHECKING:
     from cem.mixture.life_law import RemainingLifeLaw
@@ -117,9 +118,9 @@ class RemainingLifeDisplay(Display):
     @classmethod
     def from_threshold(
         cls,
-        model: FailureModeModel,
+        model: FailureModeModel | ThresholdLife,
         panel: Panel,
-        threshold: Any,
+        threshold: Any = None,
         *,
         unit: Hashable = None,
         levels: Sequence[float] = (0.5, 0.9),
@@ -130,8 +131,8 @@ class RemainingLifeDisplay(Display):
 
         Parameters
         ----------
-        model : FailureModeModel
-            On the forward time axis.
+        model : FailureModeModel or ThresholdLife
+            On the forward time axis. A `ThresholdLife` knows its threshold, and all that goes with it.
         panel : Panel
             With the unit; its failure time, if it is known, gives the truth and is not used for predictions.
         threshold
@@ -160,12 +161,20 @@ class RemainingLifeDisplay(Display):
         MissingPackageError
             matplotlib is not installed.
         """
-        checked(model, "model", FailureModeModel)
+        checked(model, "model", FailureModeModel, ThresholdLife)
         one = one_unit(panel, unit)
         times = moments_of(one, _THRESHOLD_MOMENTS)
-        law = model.remaining_life(known_at(one, times), threshold, **options)
+        known = known_at(one, times)
+        of_life = isinstance(model, ThresholdLife)
+        if of_life == (threshold is not None) or (of_life and options):
+            raise OptionError("a threshold goes with a model, and a ThresholdLife has its own; give one of the two")
+        law = (
+            model.predict(known)
+            if isinstance(model, ThresholdLife)
+            else model.remaining_life(known, threshold, **options)
+        )
         display = cls._of_law(law, one, times, levels)
-        display.time_unit = model.time_unit or panel.time_unit
+        display.time_unit = law.time_unit or panel.time_unit
         display.truth_name = "known failure"
         return display.plot(ax)
 

@@ -23,6 +23,8 @@ _NAMES = {
     "crps": "CRPS of the remaining life",
     "log_score": "log score of the remaining life",
     "log_likelihood": "held-out log-likelihood a unit",
+    "mae": "mean absolute error of the remaining life",
+    "brier": "Brier score of the probability to cross",
     "bic": "BIC",
     "aic": "AIC",
     "icl": "ICL",
@@ -73,7 +75,7 @@ class CrossValidationDisplay(Display):
         ----------
         result : CrossValidation
             From `cem.selection.cross_validate`.
-        score : {"rmse", "crps", "log_score", "log_likelihood", "bic", "aic", "icl"}, optional
+        score : {"rmse", "crps", "log_score", "log_likelihood", "mae", "brier", "bic", "aic", "icl"}, optional
             By default the one that chose.
         ax : matplotlib Axes, optional
             Where to draw; by default a new figure.

@@ -38,6 +38,8 @@ from cem.model.training_record import require_calibration, require_map, require_
 from cem.numerics.floating import underflow_is_zero
 from cem.numerics.normal import log_normal_cdf, normal_quantile
 from cem.prognosis import _rul
+from cem.prognosis.censored import quantiles_of_running
+from cem.prognosis.centre_and_spread import T_TO_NORMAL, centre_and_spread
 from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
 from cem.prognosis.heldout import Fit, HeldOut, cut_off_ages, folds_of_units, hold_out
 from cem.prognosis.reliability import LEVELS, Reliability, reliability
@@ -66,10 +68,6 @@ MOST_DEGREES = 2
 """A third one gains nothing on 100 turbofans (benchmarks/calibration_by_age.py)."""
 
 _OUTERMOST = 0.03  # the outer knots of centre and spread lie at this level of the predicted medians and at its mirror
-# The scores' law while centre and spread are fitted: a few lives far out must not set the spread of all.
-_T_DEGREES = 8.0
-_T_TO_NORMAL = 1.13  # the 95 % quantile of Student's t with so many degrees over the normal one
-_ROUNDS, _SMALLEST_STEP = 100, 1e-8
 _NO_EDGES = np.empty((0, 0))
 _OF_SCALE = ("medians", "centres", "spreads")
 
@@ -490,7 +488,12 @@ def _degrees(asked: int | None, n_units: int) -> int:
 
 
 def correction_of_scores(
-    scores: FloatArray, medians: FloatArray, n_units: int, weight: float, degrees: int | None = None
+    scores: FloatArray,
+    medians: FloatArray,
+    n_units: int,
+    weight: float,
+    degrees: int | None = None,
+    running: NDArray[np.bool_] | None = None,
 ) -> Calibration:
     """Learn the correction of laws that have no candidates to temper, such as first passages.
 
@@ -502,17 +505,20 @@ def correction_of_scores(
     scores, medians : ndarray of shape (n,)
         Of outcomes under their laws, and the laws' medians.
     n_units : int
-        Number of units.
+        Number of units whose lives ended.
     weight : float
-        What each prediction counts: n_units / n if n are all.
+        What each prediction counts: units / predictions.
     degrees : int, optional
         As for `calibrate`.
+    running : ndarray of shape (n,), bool, optional
+        Outcomes that are only known to have a score above the one given.
     """
     if n_units >= UNITS_PER_DEGREE or degrees:
-        return _correction(1.0, scores, medians, _degrees(degrees, n_units), weight)
-    centre, log_spread = (float(found[0]) for found in _centre_and_spread(scores, np.ones((len(scores), 1)), weight))
+        return _correction(1.0, scores, medians, _degrees(degrees, n_units), weight, running)
+    found = centre_and_spread(scores, np.ones((len(scores), 1)), weight, running)
+    centre, log_spread = (float(numbers[0]) for numbers in found)
     # A spread of Student's t is that of its middle; the normal one that holds as much at 90 % is wider.
-    spread = float(np.clip(_T_TO_NORMAL * np.exp(log_spread), 1.0 / _MOST_SLOPE, 1.0 / _LEAST_SLOPE))
+    spread = float(np.clip(T_TO_NORMAL * np.exp(log_spread), 1.0 / _MOST_SLOPE, 1.0 / _LEAST_SLOPE))
     return Calibration(1.0, (centre - spread, centre + spread), (-1.0, 1.0))
 
 
@@ -523,54 +529,38 @@ def _images() -> FloatArray:
 
 
 def _correction(
-    temper: float, scores: FloatArray, medians: FloatArray, degrees: int, weight: float = 1.0
+    temper: float,
+    scores: FloatArray,
+    medians: FloatArray,
+    degrees: int,
+    weight: float = 1.0,
+    running: NDArray[np.bool_] | None = None,
 ) -> Calibration:
     """Centre and spread by predicted median with so many degrees of freedom, and the map of what they leave."""
     if degrees == 0:
-        return _recalibration(temper, scores)
+        return _recalibration(temper, scores, running)
     logs = np.log(np.maximum(medians, np.finfo(np.float64).tiny))
     knots = np.unique(np.quantile(logs, np.linspace(_OUTERMOST, 1.0 - _OUTERMOST, degrees + 1)))
     if len(knots) < 2:  # nearly all laws have one median
-        return _recalibration(temper, scores)
+        return _recalibration(temper, scores, running)
     hats = np.stack([np.interp(logs, knots, hat) for hat in np.eye(len(knots))], axis=1)
-    centres, log_spreads = _centre_and_spread(scores, hats, weight)
+    centres, log_spreads = centre_and_spread(scores, hats, weight, running)
     standard = (scores - hats @ centres) * np.exp(-hats @ log_spreads)
     found = (tuple(numbers.tolist()) for numbers in (np.exp(knots), centres, np.exp(log_spreads)))
-    return replace(_recalibration(temper, standard), **dict(zip(_OF_SCALE, found, strict=True)))  # type: ignore[arg-type]
+    return replace(_recalibration(temper, standard, running), **dict(zip(_OF_SCALE, found, strict=True)))  # type: ignore[arg-type]
 
 
-def _centre_and_spread(scores: FloatArray, hats: FloatArray, weight: float) -> tuple[FloatArray, FloatArray]:
-    """a and ln b at the knots, by maximum likelihood of scores with Student's t, by Fisher scoring.
-
-    Each score counts `weight`. Differences between knots are held back as by one unit whose scores say that there are
-    none, so that a knot that few predictions are near to does not run away.
-    """
-    n, nu = hats.shape[1], _T_DEGREES
-    held_back = np.eye(n) - 1.0 / n
-    centres, log_spreads = np.full(n, np.median(scores)), np.full(n, np.log(max(float(np.std(scores)), 1e-6)))
-    for _ in range(_ROUNDS):
-        scale = np.exp(-hats @ log_spreads)
-        rest = (scores - hats @ centres) * scale
-        pull = weight * (nu + 1.0) / (nu + np.square(rest))
-        precision = (hats * (pull * scale * scale)[:, None]).T @ hats + held_back
-        centres = np.linalg.solve(precision, hats.T @ (pull * scale * scale * scores))
-        rest = (scores - hats @ centres) * scale
-        pull = weight * (nu + 1.0) / (nu + np.square(rest))
-        slope = hats.T @ (pull * np.square(rest) - weight) - held_back @ log_spreads
-        curvature = 2.0 * weight * nu / (nu + 3.0) * hats.T @ hats + held_back
-        step = np.clip(np.linalg.solve(curvature, slope), -0.5, 0.5)
-        log_spreads = log_spreads + step
-        if np.abs(step).max() < _SMALLEST_STEP:
-            break
-    return centres, log_spreads
-
-
-def _recalibration(temper: float, scores: FloatArray) -> Calibration:
-    """The map that takes these scores to standard normal ones, with bounded slopes."""
+def _recalibration(temper: float, scores: FloatArray, running: NDArray[np.bool_] | None = None) -> Calibration:
+    """The map that takes these scores to standard normal ones, with bounded slopes; of slope 1 where none is known."""
     images = _images()
-    knots = np.quantile(scores, _KNOTS)
     steps = np.diff(images)
-    gaps = np.clip(np.diff(knots), steps / _MOST_SLOPE, steps / _LEAST_SLOPE)
-    middle = len(knots) // 2
+    if running is None or not running.any():
+        knots = np.quantile(scores, _KNOTS)
+        gaps, middle = np.diff(knots), len(knots) // 2
+    else:
+        knots = quantiles_of_running(scores, running, np.asarray(_KNOTS))
+        gaps = np.diff(knots)
+        gaps, middle = np.where(np.isnan(gaps), steps, gaps), min(len(knots) // 2, int(np.isfinite(knots).sum()) - 1)
+    gaps = np.clip(gaps, steps / _MOST_SLOPE, steps / _LEAST_SLOPE)
     knots = np.concatenate([[0.0], np.cumsum(gaps)]) + (knots[middle] - gaps[:middle].sum())
     return Calibration(float(temper), tuple(knots.tolist()), tuple(images.tolist()))

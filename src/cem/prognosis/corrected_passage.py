@@ -11,6 +11,7 @@ from cem.mixture.life_law import RemainingLifeLaw
 from cem.numerics.normal import normal_cdf, normal_density, normal_quantile
 from cem.passage.law import FirstPassage
 from cem.prognosis.calibration import Calibration
+from cem.prognosis.censored import pit_of
 
 __all__ = ["CorrectedPassage", "scores_of_passage"]
 
@@ -23,17 +24,22 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _PIECES = 24
 
 
-def scores_of_passage(law: RemainingLifeLaw, truth: FloatArray) -> FloatArray:
-    """Normal scores of outcomes under laws that may have mass at never, (L,).
+def scores_of_passage(
+    law: RemainingLifeLaw, lives: FloatArray, running: NDArray[np.bool_]
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Normal scores of outcomes under laws that may have mass at never, and whether they are only exceeded, (L,) each.
 
     Parameters
     ----------
     law : RemainingLifeLaw
         Of L units.
-    truth : ndarray of shape (L,)
-        Remaining lives.
+    lives : ndarray of shape (L,)
+        Remaining lives; of a unit that still ran, how long it was seen.
+    running : ndarray of shape (L,), bool
+        Which units still ran.
     """
-    return normal_quantile(np.clip(law.pit(truth), _SUREST, 1.0 - _SUREST))
+    pit, open_ended = pit_of(law, lives, running)
+    return normal_quantile(np.clip(pit, _SUREST, 1.0 - _SUREST)), open_ended
 
 
 class CorrectedPassage(FirstPassage):

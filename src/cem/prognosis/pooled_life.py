@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import CemWarning, OptionError
 from cem.numerics.floating import underflow_is_zero
 from cem.passage.law import FirstPassage
-from cem.prognosis.reliability import Reliability, reliability
-from cem.prognosis.threshold_life import HeldOut, ThresholdLife, laws_held_out, longest_looked_at, refit_of
+from cem.prognosis.reliability import Reliability
+from cem.prognosis.threshold_life import ThresholdLife, report_of
 
 if TYPE_CHECKING:
     from cem.fitting.estimator import FailureModeEM
@@ -207,7 +207,7 @@ class PooledLife:
         Parameters
         ----------
         panel : Panel
-            Training units. Those that do not cross within their records are trained on, and never predicted.
+            Training units. Those that do not cross within their records count with what is known of them.
         estimators : sequence of FailureModeEM
             Candidates on the forward time axis, for example of several bases with and without ``process=``.
         threshold, channel, direction, options
@@ -230,7 +230,7 @@ class PooledLife:
         Warns
         -----
         ThresholdWarning
-            Units are left out, because they do not cross within their records.
+            Units are never predicted, because they begin beyond the threshold or have a single reading.
         """
         if not len(estimators):
             raise OptionError("estimators is empty; one FailureModeEM or more was expected")
@@ -243,30 +243,23 @@ class PooledLife:
             with warnings.catch_warnings():
                 if i:  # the first has said which units are left out
                     warnings.simplefilter("ignore", CemWarning)
-                fit = refit_of(life.model, estimator)
-                laws = laws_held_out(life, panel, fit, ages, n_folds, random_state)
-                found.append([own for fold in laws for own in fold])
+                found.append(
+                    life.held_out(panel, estimator, ages=ages, n_folds=n_folds, cap=cap, random_state=random_state)
+                )
             lives.append(life)
-        limit = cap or min(longest_looked_at(life, own[0].law) for life, own in zip(lives, found, strict=True))
-        errors = _errors(found, limit)
-        folds = np.concatenate([np.full(len(own.truth), own.fold) for own in found[0]])
-        weights = {fold: _weights(errors[:, folds != fold]) for fold in sorted(set(folds.tolist()))}
-        pools = [PooledPassage([own[i].law for own in found], weights[first.fold]) for i, first in enumerate(found[0])]
-        truth, units = (np.concatenate([getattr(own, name) for own in found[0]]) for name in ("truth", "units"))
-        crps = np.square(errors).mean(axis=(1, 2)) * limit
-        return cls(lives, _weights(errors), crps, reliability(pools, truth, units, cap=limit))
+        outcomes = replace(found[0].outcomes, cap=min(held.outcomes.cap for held in found))
+        errors = np.stack([outcomes.rooted_errors(held.laws, _POINTS) for held in found])
+        folds = np.repeat(found[0].folds, [law.n_units for law in found[0].laws])
+        weights = {fold: _weights(errors[:, folds != fold]) for fold in sorted(set(found[0].folds))}
+        pools = [
+            PooledPassage([held.laws[i] for held in found], weights[fold]) for i, fold in enumerate(found[0].folds)
+        ]
+        crps = np.square(errors).mean(axis=(1, 2)) * outcomes.cap
+        return cls(lives, _weights(errors), crps, report_of(pools, outcomes))
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{weight:.2g}" for weight in self.weights)
         return f"PooledLife({self.lives[0]!r} and {len(self.lives) - 1} more, weights {shown})"
-
-
-def _errors(found: Sequence[Sequence[HeldOut]], limit: float) -> FloatArray:
-    """F(r) − 1(r ≥ truth) of each candidate in the middle of cells of [0, limit], (M, n, cells)."""
-    times = limit * (np.arange(_POINTS) + 0.5) / _POINTS
-    return np.stack(
-        [np.concatenate([own.law.cdf(times) - (times >= own.truth[:, None]) for own in laws]) for laws in found]
-    )
 
 
 def _weights(errors: FloatArray) -> FloatArray:

@@ -14,11 +14,13 @@ from cem.errors import OptionError
 from cem.metrics.metrics import cluster_standard_error, crps_pmf, interval_score, rmse
 from cem.mixture.life_law import RemainingLifeLaw
 from cem.numerics.floating import underflow_is_zero
+from cem.prognosis.censored import Followed, Outcomes, kaplan_meier, pit_of
 from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
 
-__all__ = ["LEVELS", "Reliability", "reliability"]
+__all__ = ["LEVELS", "Reliability", "reliability", "reliability_of_running", "scores_of_laws"]
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 LEVELS = (0.5, 0.8, 0.9)
 """Central intervals whose coverage is reported."""
@@ -28,6 +30,7 @@ THIRDS = ("short", "middle", "long")
 """Thirds of the predictions in the order of their medians."""
 
 _RESAMPLES = 2000
+_RESAMPLES_OF_RUNNING = 500
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
 
 
@@ -106,6 +109,8 @@ class Reliability:
     by_life : ByLife, optional
         Coverage by thirds of predicted life; None in reports from before it was measured, and if a third of the
         predictions is of a single unit.
+    n_running : int
+        How many of the units were still running when last seen; they count with what is known of them.
     """
 
     coverage: dict[float, float]
@@ -118,9 +123,11 @@ class Reliability:
     n_predictions: int
     rmse: float | None = None
     by_life: ByLife | None = None
+    n_running: int = 0
 
     def __str__(self) -> str:
-        lines = [f"{self.n_predictions} predictions of {self.n_units} units, {self._scores()}"]
+        running = f" ({self.n_running} still running)" if self.n_running else ""
+        lines = [f"{self.n_predictions} predictions of {self.n_units} units{running}, {self._scores()}"]
         for level, share in self.coverage.items():
             lines.append(
                 f"  {level:.0%} intervals held {share:.1%} (± {self.standard_errors[level]:.1%}), "
@@ -175,6 +182,8 @@ class Reliability:
         known: dict[str, Any] = {} if self.rmse is None else {"rmse": self.rmse}
         if self.by_life is not None:
             known["by_life"] = self.by_life.to_dict()
+        if self.n_running:
+            known["n_running"] = self.n_running
         return {
             **tables, "crps": self.crps, "pit": list(self.pit), "n_units": self.n_units,
             "n_predictions": self.n_predictions, **known,
@@ -197,6 +206,7 @@ class Reliability:
             **tables, crps=float(saved["crps"]), pit=tuple(map(float, saved["pit"])), n_units=int(saved["n_units"]),
             n_predictions=int(saved["n_predictions"]), rmse=None if saved.get("rmse") is None else float(saved["rmse"]),
             by_life=None if saved.get("by_life") is None else ByLife.from_dict(saved["by_life"]),
+            n_running=int(saved.get("n_running", 0)),
         )  # fmt: skip
 
 
@@ -207,26 +217,46 @@ def reliability(
     clusters: Sequence[Hashable] | NDArray[Any],
     *,
     cap: float | None = None,
+    running: ArrayLike | None = None,
 ) -> Reliability:
-    """Compute coverage, scores and PIT of predictions whose outcomes are known.
+    """Compute coverage, scores and PIT of predictions.
+
+    A unit that was still running when last seen counts with what is known of it, `Reliability.n_running` says how many
+    these are: see "Units that never crossed" in model.md.
 
     Parameters
     ----------
     laws : sequence of RemainingLifeLaw
         All predictions, in one or several parts.
     truth : array_like of shape (n,)
-        True remaining lives, over all parts.
+        True remaining lives, over all parts; of a unit that still ran, how long it was seen after the prediction.
     clusters : sequence of length n
         Unit of each prediction; at least two units.
     cap : float, optional
         Lives beyond it count as the cap in scores, widths and medians. Laws to a threshold need it, since a life that
         may never end has no finite mean.
+    running : array_like of bool, shape (n,), optional
+        Which units were still running when last seen; it needs a cap. None by default.
 
     Returns
     -------
     Reliability
+
+    Raises
+    ------
+    OptionError
+        A cap is needed, or `running` is of another shape or type.
     """
     true = np.asarray(truth, dtype=np.float64)
+    if running is not None:
+        censored = np.asarray(running)
+        if censored.shape != true.shape or censored.dtype != np.bool_:
+            raise OptionError(
+                f"running has shape {censored.shape} and type {censored.dtype}; one True or False for each of the "
+                f"{len(true)} predictions was expected"
+            )
+        if censored.any():
+            return _of_running(laws, true, censored, clusters, cap)
     parts = np.split(true, np.cumsum([law.n_units for law in laws])[:-1])
     pit = np.concatenate([law.pit(part) for law, part in zip(laws, parts, strict=True)])
     crps = [_crps(law, part, cap) for law, part in zip(laws, parts, strict=True)]
@@ -246,7 +276,7 @@ def reliability(
         tables["interval_scores"][level] = float(interval_score(capped, low, high, level=level).mean())
     counts = np.histogram(pit, bins=10, range=(0.0, 1.0))[0]
     return Reliability(
-        **tables,
+        **tables,  # type: ignore[arg-type]  # these four, and no n_running
         crps=float(np.concatenate(crps).mean()),
         pit=tuple((counts / len(pit)).tolist()),
         n_units=len(set(np.asarray(clusters).tolist())),
@@ -254,6 +284,17 @@ def reliability(
         rmse=rmse(capped, np.concatenate([law.mean(cap) for law in laws])),
         by_life=_by_life(np.minimum(np.concatenate([law.median() for law in laws]), limit), held, clusters),
     )
+
+
+def _of_running(
+    laws: Sequence[RemainingLifeLaw], lives: FloatArray, running: BoolArray, clusters: Any, cap: float | None
+) -> Reliability:
+    if cap is None:
+        raise OptionError("cap is None, and some units were still running; give the longest life that counts")
+    places: dict[Hashable, int] = {}
+    unit = np.array([places.setdefault(cluster, len(places)) for cluster in np.asarray(clusters).tolist()])
+    outcomes = Outcomes(lives, running, np.zeros(len(lives)), unit, cap, Followed.of(lives, running))
+    return reliability_of_running(laws, outcomes)
 
 
 def _crps(law: RemainingLifeLaw, truth: FloatArray, cap: float | None) -> FloatArray:
@@ -300,3 +341,123 @@ def _by_life(medians: FloatArray, inside: FloatArray, clusters: Sequence[Hashabl
         {level: tuple(found[:, i].tolist()) for i, level in enumerate(LEVELS)},
         {level: tuple(errors[:, i].tolist()) for i, level in enumerate(LEVELS)},
     )
+
+
+@underflow_is_zero
+def reliability_of_running(laws: Sequence[RemainingLifeLaw], outcomes: Outcomes) -> Reliability:
+    """See `cem.calibration.reliability`; `outcomes` says since when each unit was followed.
+
+    Parameters
+    ----------
+    laws : sequence of RemainingLifeLaw
+        All predictions.
+    outcomes : Outcomes
+        Of all of them.
+    """
+    parts, laws = list(laws), list(laws)
+    clusters = outcomes.clusters
+    found = [
+        pit_of(law, own, still)
+        for law, own, still in zip(
+            parts, outcomes.parts(outcomes.lives, laws), outcomes.parts(outcomes.running, laws), strict=True
+        )
+    ]
+    pit, open_ended = (np.concatenate(column) for column in zip(*found, strict=True))
+    # One search for all quantiles: those of a law of first passage are found by halving.
+    sides = [0.5 - 0.5 * level for level in LEVELS]
+    levels = [0.5, *sides, *(1.0 - side for side in sides)]
+    quantiles = np.concatenate([law.quantile(levels) for law in laws]).T
+    medians = np.minimum(quantiles[0], outcomes.cap)
+    thirds = np.array_split(np.argsort(medians, kind="stable"), len(THIRDS))
+    by_third = all(len(np.unique(clusters[third])) > 1 for third in thirds)
+    coverage, errors, widths, scores = {}, {}, {}, {}
+    third_shares: dict[float, tuple[float, ...]] = {}
+    third_errors: dict[float, tuple[float, ...]] = {}
+    counts = _resampled(clusters)
+    for level, low, high in zip(LEVELS, *np.split(quantiles[1:], 2), strict=True):
+        inside, still = _seen(pit, open_ended, outcomes.lives, low, high, level)
+        coverage[level], errors[level] = _share(pit, still, inside, counts)
+        widths[level] = float(np.mean(np.minimum(high, outcomes.cap) - np.minimum(low, outcomes.cap)))
+        scores[level] = float(outcomes.interval_scores(low, high, level).mean())
+        if by_third:
+            cells = [_share(pit[i], still[i], inside[i], counts[:, i]) for i in thirds]
+            third_shares[level], third_errors[level] = (tuple(column) for column in zip(*cells, strict=True))
+    short, long = [0.5 * float(medians[left[-1]] + medians[right[0]]) for left, right in pairwise(thirds)]
+    by_life = ByLife((short, long), tuple(map(len, thirds)), third_shares, third_errors)
+    masses = kaplan_meier(pit, open_ended)
+    crps, means = outcomes.crps_and_means(laws)
+    return Reliability(
+        coverage, errors, widths, scores,
+        crps=float(crps.mean()),
+        pit=tuple(np.histogram(pit, bins=10, range=(0.0, 1.0), weights=masses)[0].tolist()),
+        n_units=len(np.unique(clusters)),
+        n_predictions=len(pit),
+        rmse=float(np.sqrt(outcomes.errors(means, 1).mean())),
+        by_life=by_life if by_third else None,
+        n_running=len(np.unique(clusters[outcomes.running])),
+    )  # fmt: skip
+
+
+@underflow_is_zero
+def scores_of_laws(laws: Sequence[RemainingLifeLaw], outcomes: Outcomes, within: float) -> dict[str, float]:
+    """Mean scores of predictions, by the names that `cem.selection.Scored` gives them.
+
+    Parameters
+    ----------
+    laws : sequence of RemainingLifeLaw
+        All predictions.
+    outcomes : Outcomes
+        Of all of them.
+    within : float
+        Time ahead, of the Brier score.
+    """
+    parts = list(laws)
+    lives, running = outcomes.parts(outcomes.lives, parts), outcomes.parts(outcomes.running, parts)
+    found = [pit_of(law, own, still) for law, own, still in zip(parts, lives, running, strict=True)]
+    pit, open_ended = (np.concatenate(column) for column in zip(*found, strict=True))
+    low, median, high = np.concatenate([law.quantile([0.05, 0.5, 0.95]) for law in parts]).T
+    inside, still = _seen(pit, open_ended, outcomes.lives, low, high, 0.9)
+    crps, means = outcomes.crps_and_means(parts)
+    squares = outcomes.errors(means, 1)
+    value = float(np.sqrt(squares.mean()))
+    density = np.concatenate([law.pdf(own[:, None])[:, 0] for law, own in zip(parts, lives, strict=True)])
+    brier = outcomes.brier(np.concatenate([law.failure_probability(within) for law in parts]).ravel(), within)
+    return {
+        "rmse": value,
+        # Delta method: from the error of the mean square to that of its root.
+        "rmse_standard_error": cluster_standard_error(squares, outcomes.clusters) / (2.0 * max(value, 1e-300)),
+        "crps": float(crps.mean()),
+        "log_score": float(-np.log(np.maximum(np.where(open_ended, 1.0 - pit, density), 1e-300)).mean()),
+        "mae": float(outcomes.errors(median).mean()),
+        "coverage_90": _share(pit, still, inside, None)[0],
+        "brier": float(brier.mean()) if len(brier) else float("nan"),
+    }
+
+
+def _seen(
+    pit: FloatArray, open_ended: BoolArray, lives: FloatArray, low: FloatArray, high: FloatArray, level: float
+) -> tuple[BoolArray, BoolArray]:
+    """Whether the value seen is inside the interval, and whether the life lies beyond it, unknown where.
+
+    An interval without an upper end holds whatever lies beyond.
+    """
+    sure = open_ended & np.isinf(high) & (lives >= low)
+    inside = ((pit >= 0.5 - 0.5 * level) & (pit <= 0.5 + 0.5 * level)) | sure
+    return inside, open_ended & ~sure
+
+
+def _share(pit: FloatArray, still: BoolArray, inside: BoolArray, counts: FloatArray | None) -> tuple[float, float]:
+    """Mass inside, and its standard error; what lies beyond all that was seen is outside: it was not held by anyone."""
+    share = float(kaplan_meier(pit, still)[inside].sum())
+    if counts is None:
+        return share, float("nan")
+    drawn = counts.sum(axis=1) > 0
+    return share, float(np.std(kaplan_meier(pit, still, counts[drawn])[:, inside].sum(axis=1), ddof=1))
+
+
+def _resampled(clusters: NDArray[np.int64]) -> FloatArray:
+    """How often each prediction is drawn in each resample of units, (B, n)."""
+    names, unit = np.unique(clusters, return_inverse=True)
+    even = np.full(len(names), 1.0 / len(names))
+    drawn = np.random.default_rng(0).multinomial(len(names), even, _RESAMPLES_OF_RUNNING)
+    return np.asarray(drawn[:, unit], dtype=np.float64)

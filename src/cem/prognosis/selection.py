@@ -19,26 +19,34 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import CemWarning, FitError, OptionError, PanelError
 from cem.errors.display import escaped
-from cem.errors.names import counted
+from cem.errors.names import counted, listed
 from cem.fitting.estimator import FailureModeEM
 from cem.metrics.metrics import cluster_standard_error, crps_pmf, rmse
 from cem.numerics.threads import in_order, threads_told
 from cem.prognosis.distribution import RemainingLifeDistribution, over_modes
 from cem.prognosis.heldout import HeldOut, cut_off_ages, folds_of_units, hold_out, in_fold
+from cem.prognosis.heldout_passages import direction_of_readings, hold_out_passages, judged_units
+from cem.prognosis.reliability import scores_of_laws
 from cem.prognosis.remaining_life import RemainingLife
+from cem.prognosis.threshold_life import ThresholdLife
 from cem.prognosis.without_sensors import warn_of_no_skill
 
 if TYPE_CHECKING:
+    from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
+    from cem.passage.law import FirstPassage
+    from cem.prognosis.heldout_passages import HeldOutPassages
 
 __all__ = ["SCORES", "CrossValidation", "Scored", "WithoutSensors", "cross_validate"]
 
 FloatArray = NDArray[np.float64]
 
-SCORES = ("rmse", "crps", "log_score", "log_likelihood")
-"""Scores to choose by; "log_likelihood" is better when larger, the others when smaller."""
+SCORES = ("rmse", "crps", "log_score", "log_likelihood", "mae", "brier")
+"""Scores to choose by; "log_likelihood" is better when larger, the others when smaller; the last two need a threshold."""
 
-_OF_LIVES = ("rmse", "crps", "log_score")
+_OF_THRESHOLDS = ("mae", "brier")
+_ONLY_OF_THRESHOLDS = ("mae", "coverage_90", "brier")
+_OF_LIVES = ("rmse", "crps", "log_score", *_OF_THRESHOLDS)
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,9 @@ class Scored:
     skill : float
         1 − score / score without sensors: 1 is perfect, and at 0 or below sensors do not help. Of the RMSE if that
         chooses, else of the CRPS; NaN on the forward time axis.
+    mae, coverage_90, brier : float
+        Of lives to a threshold: mean absolute error of the median, share of the lives inside 90 % intervals, and Brier
+        score of the probability to cross within `CrossValidation.within`. NaN without a threshold.
     """
 
     name: Hashable
@@ -76,6 +87,9 @@ class Scored:
     aic: float
     icl: float
     skill: float = float("nan")
+    mae: float = float("nan")
+    coverage_90: float = float("nan")
+    brier: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -87,13 +101,16 @@ class WithoutSensors:
 
     Parameters
     ----------
-    rmse, crps, log_score : float
+    rmse, crps, log_score, mae, coverage_90, brier : float
         As in `Scored`.
     """
 
     rmse: float
     crps: float
     log_score: float
+    mae: float = float("nan")
+    coverage_90: float = float("nan")
+    brier: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -107,12 +124,15 @@ class CrossValidation:
     score : str
         The score that `best` uses.
     without_sensors : WithoutSensors, optional
-        What the same score is without sensors; None on the forward time axis.
+        What the same score is without sensors; None on the forward time axis without a threshold.
+    within : float, optional
+        Time ahead of the Brier scores; None without a threshold.
     """
 
     scored: tuple[Scored, ...]
     score: str
     without_sensors: WithoutSensors | None = None
+    within: float | None = None
 
     @property
     def best(self) -> Scored:
@@ -145,6 +165,8 @@ class CrossValidation:
         last = [] if alone is None else [alone]
         columns: dict[str, Any] = {"candidate": names}
         for field in fields(Scored)[1:]:
+            if field.name in _ONLY_OF_THRESHOLDS and self.within is None:
+                continue
             columns[field.name] = np.array([getattr(one, field.name, np.nan) for one in (*self.scored, *last)])
         if alone is not None:
             columns["skill"][-1] = 0.0
@@ -167,15 +189,21 @@ class CrossValidation:
         names = [escaped(one.name) for one in self.scored]
         alone = self.without_sensors
         width = max(len("candidate" if alone is None else "without sensors"), *map(len, names))
-        of_lives = ("rmse", "crps", "log_score") if alone is None else ("rmse", "crps", "log_score", "skill")
+        of_lives: tuple[str, ...] = (
+            ("rmse", "crps", "log_score") if alone is None else ("rmse", "crps", "log_score", "skill")
+        )
+        if self.within is not None:
+            of_lives += _ONLY_OF_THRESHOLDS
         columns = (*of_lives, "log_likelihood", "bic", "aic", "icl")
         rows = [f"{'candidate':{width}s} " + " ".join(f"{column:>14s}" for column in columns)]
         for name, one in zip(names, self.scored, strict=True):
             mark = "  <- best" if one is self.best else ""
             rows.append(f"{name:{width}s} " + " ".join(f"{getattr(one, c):14.6g}" for c in columns) + mark)
         if alone is not None:
-            figures = (alone.rmse, alone.crps, alone.log_score, 0.0)
+            figures = [getattr(alone, name, 0.0) for name in of_lives]
             rows.append(f"{'without sensors':{width}s} " + " ".join(f"{figure:14.6g}" for figure in figures))
+        if self.within is not None:
+            rows.append(f"lives to a threshold; brier: of the probability to cross within {self.within:.4g}")
         return "\n".join(rows)
 
 
@@ -190,6 +218,11 @@ def cross_validate(
     random_state: int = 0,
     n_jobs: int = 1,
     progress: Callable[[Hashable, int, int], None] | None = None,
+    threshold: float | None = None,
+    channel: str | None = None,
+    direction: str = "auto",
+    within: float | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> CrossValidation:
     """Score candidate estimators on units that they were not fitted to.
 
@@ -197,11 +230,13 @@ def cross_validate(
     ----------
     panel : Panel
         Training units. On the time to failure, failed units are held out fold by fold, and running units are always
-        trained on.
+        trained on. With a threshold, units that do not cross count with what is known of their lives: see "Units that
+        never crossed" in model.md.
     candidates : mapping of name to FailureModeEM
         All on the same time axis; they are not changed.
-    score : {"rmse", "crps", "log_score", "log_likelihood"}
-        Score that chooses the best candidate. The first three need the time to failure.
+    score : {"rmse", "crps", "log_score", "log_likelihood", "mae", "brier"}
+        Score that chooses the best candidate. All but "log_likelihood" need the time to failure or a threshold, and the
+        last two a threshold.
     ages : int, array_like of shape (F, m), or mapping of unit to m ages
         Ages at which failed units are cut off: see `cem.prognosis.heldout.cut_off_ages`. The scores depend on the
         ages, so fix them if you compare runs.
@@ -215,6 +250,17 @@ def cross_validate(
         Number of threads; folds run side by side, and the result is the same for any number.
     progress : callable, optional
         Called with (name, folds done, folds).
+    threshold : float, optional
+        On the forward time axis: score lives until a channel crosses it, as for `cem.ThresholdLife`, with `ages` as for
+        `ThresholdLife.calibrated`.
+    channel : str, optional
+        Of the threshold. Default: the panel's response.
+    direction : {"auto", "upper", "lower"}
+        From which side it is crossed; "auto": from where units begin.
+    within : float, optional
+        Time ahead of the Brier score. Default: the median of the remaining lives that are known.
+    options : mapping, optional
+        As for `cem.ThresholdLife`.
 
     Returns
     -------
@@ -225,10 +271,12 @@ def cross_validate(
     OptionError
         There are no candidates, they differ in time axis, or the score does not suit it.
     PanelError
-        On the time to failure: too few units failed for the folds.
+        On the time to failure: too few units failed for the folds. With a threshold: fewer than four units cross it.
 
     Warns
     -----
+    ThresholdWarning
+        Units are never predicted, because they begin beyond the threshold or have a single reading.
     NoSkillWarning
         The best candidate predicts lives no better than without sensors.
 
@@ -255,11 +303,24 @@ def cross_validate(
     if score not in SCORES:
         raise OptionError(f"score={score!r}: one of {', '.join(map(repr, SCORES))} was expected")
     to_failure = axes == {"to_failure"}
-    if not to_failure and score in _OF_LIVES:
+    if threshold is None:
+        if not to_failure and score in _OF_LIVES:
+            raise OptionError(
+                f"score={score!r} needs candidates with time_axis='to_failure', or a threshold; on the forward axis "
+                "give threshold=, or choose by 'log_likelihood'"
+            )
+        given = {"channel": channel, "within": within, "options": options, "direction": direction}
+        asked = [name for name, value in given.items() if value not in (None, "auto")]
+        if asked or score in _OF_THRESHOLDS:
+            raise OptionError(f"{asked[0] if asked else f'score={score!r}'} is of a threshold; give threshold= as well")
+    elif to_failure:
         raise OptionError(
-            f"score={score!r} needs candidates with time_axis='to_failure'; on the forward axis choose by "
-            "'log_likelihood'"
+            "threshold is for the forward time axis, and the candidates are on the time to failure; leave it out"
         )
+    else:
+        if within is not None and not within > 0:
+            raise OptionError(f"within is {within!r}; a time above 0 was expected")
+        crossing = _Crossing(panel, float(threshold), channel, direction, dict(options or {}))
     judged = panel
     cuts = np.zeros((0, 0))
     if to_failure:
@@ -271,6 +332,7 @@ def cross_validate(
     fold_of = folds_of_units(judged.n_units, n_folds, random_state)
     scored = []
     alone: WithoutSensors | None = None
+    of_threshold: dict[str, float] = {}
     for name, estimator in candidates.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CemWarning)  # one for each fold and candidate would bury the result
@@ -293,6 +355,23 @@ def cross_validate(
                     )
                     for fold in held.folds
                 ]
+            elif threshold is not None:
+                asked_of = {"ages": ages, "cap": cap, "n_folds": n_folds, "random_state": random_state}
+                passages = crossing.held_out(estimator, **asked_of, n_jobs=n_jobs, progress=step)
+                outcomes = passages.outcomes
+                if within is None:  # outcomes are those of all candidates
+                    within = float(np.median(outcomes.lives[~outcomes.running]))
+                of_threshold = scores_of_laws(passages.laws, outcomes, within)
+                if alone is None:
+                    of_none = scores_of_laws(passages.alone, outcomes, within)
+                    alone = WithoutSensors(**{f.name: of_none[f.name] for f in fields(WithoutSensors)})
+                names = ("rmse", "rmse_standard_error", "crps", "log_score")
+                figures = tuple(of_threshold.pop(one) for one in names)  # type: ignore[assignment]  # four
+                skill = _skill(figures, alone, score)
+                likelihoods = [
+                    model.score_samples(panel[own].select_channels(model.channels))
+                    for model, own in zip(passages.models, passages.units, strict=True)
+                ]
             else:
                 figures, skill, likelihoods = (float("nan"),) * 4, float("nan"), []
                 forward = partial(_of_readings, judged, estimator, fold_of)
@@ -309,16 +388,49 @@ def cross_validate(
                     float(np.concatenate(likelihoods).mean()),
                     *((float("nan"),) * 3 if whole.shrinkage_ else (whole.bic(), whole.aic(), whole.icl())),
                     skill,
+                    **of_threshold,
                 )
             )
-    result = CrossValidation(tuple(scored), score, alone)
+    result = CrossValidation(tuple(scored), score, alone, None if threshold is None else within)
     if alone is not None:
         which = "rmse" if score == "rmse" else "crps"
-        of_best, of_none = getattr(result.best, which), getattr(alone, which)
+        value, without = getattr(result.best, which), getattr(alone, which)
         warn_of_no_skill(
-            result.best.skill, which.upper(), of_best, of_none, f"the best candidate, {result.best.name!r}, "
+            result.best.skill, which.upper(), value, without, f"the best candidate, {result.best.name!r}, "
         )
     return result
+
+
+class _Crossing:
+    """What is crossed, checked once for all candidates."""
+
+    def __init__(self, panel: Panel, threshold: float, channel: str | None, direction: str, options: Any) -> None:
+        name = channel or panel.response
+        if name is None or name not in panel.channels:
+            raise OptionError(
+                f"channel is {channel!r}; name the channel of the threshold, one of {listed(panel.channels, 12)}"
+            )
+        if not np.isfinite(threshold):
+            raise OptionError(f"threshold is {threshold!r}; one finite number was expected")
+        if direction == "auto":
+            direction = direction_of_readings(panel, name, threshold)
+        elif direction not in ("upper", "lower"):
+            raise OptionError(f"direction is {direction!r}; 'auto', 'upper' or 'lower' was expected")
+        judged_units(panel, name, threshold, direction)  # it refuses and warns here, and not for each candidate
+        self.panel, self.what, self.options = panel, (name, threshold, direction), options
+
+    def held_out(self, estimator: FailureModeEM, **asked: Any) -> HeldOutPassages:
+        """Its laws of units that were left out."""
+        name, threshold, direction = self.what
+
+        def predict(model: FailureModeModel, cut: Panel) -> FirstPassage:
+            life = ThresholdLife(model, threshold, channel=name, direction=direction, options=self.options)
+            return life.predict(cut)
+
+        def fit(part: Panel) -> FailureModeModel:
+            return _fitted(estimator, part).model_
+
+        return hold_out_passages(self.panel, fit, predict, *self.what, **asked)
 
 
 def _skill(figures: tuple[float, float, float, float], alone: WithoutSensors, score: str) -> float:

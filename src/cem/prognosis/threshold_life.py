@@ -1,29 +1,29 @@
 """`ThresholdLife`: remaining life against a threshold, with intervals measured on units left out and corrected.
 
-A training unit's true life ends where its readings first cross the threshold. Units are cut off at earlier ages and
-predicted by a fit without their fold; the correction (38) of model.md acts on the cdf of first passage, and the
-probability of never crossing goes with it: 1 − F'(∞).
+A training unit's true life ends where its readings first cross the threshold; of one that never crossed it is known
+that it is longer than its record. Units are cut off at earlier ages and predicted by a fit without their fold. The
+correction (38) of model.md acts on the cdf of first passage, and the probability of never crossing, 1 − F'(∞), goes
+with it.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from cem.errors import CemWarning, OptionError, PanelError, PredictionError, ThresholdWarning
+from cem.errors import OptionError, PredictionError
 from cem.errors.names import listed
-from cem.errors.warning import warn
 from cem.numerics.floating import underflow_is_zero
 from cem.prognosis.calibration import Calibration, correction_of_scores
 from cem.prognosis.corrected_passage import CorrectedPassage, scores_of_passage
-from cem.prognosis.heldout import cut_off_ages, folds_of_units, in_fold
-from cem.prognosis.reliability import reliability
+from cem.prognosis.heldout_passages import first_crossings_of_readings, hold_out_passages
+from cem.prognosis.reliability import reliability, reliability_of_running
 from cem.prognosis.remaining_life import OF_A_REFIT
+from cem.prognosis.without_sensors import warn_of_no_skill
 
 if TYPE_CHECKING:
     import os
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
     from cem.fitting.estimator import FailureModeEM
     from cem.mixture.asked_conditions import GivenCovariates
+    from cem.mixture.life_law import RemainingLifeLaw
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
     from cem.passage.law import FirstPassage
+    from cem.prognosis.censored import Outcomes
+    from cem.prognosis.heldout_passages import HeldOutPassages
+    from cem.prognosis.reliability import Reliability
 
 __all__ = ["ThresholdLife", "first_crossings_of_readings"]
 
-FloatArray = NDArray[np.float64]
-
 _RECORD = "threshold"
-_LEAST_UNITS = 4
-_MOST_NAMED = 8
 
 
 class ThresholdLife:
@@ -164,14 +164,18 @@ class ThresholdLife:
         degrees: int | None = None,
         cap: float | None = None,
         random_state: int = 0,
+        n_jobs: int = 1,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> ThresholdLife:
         """Measure coverage on held-out units, and return a prognosis that is corrected towards the nominal coverage.
 
         A unit's true life is where its readings of the channel first cross the threshold, on the straight line between
-        two of them. Units that cross at their first reading, or never within their record, have no such life: they are
-        named in a warning, trained on in every fold, and never predicted. Leaving out the long lives makes laws look
-        later than they are, so a panel where few units cross should not be calibrated.
+        two of them. Units that do not cross within their records are held out and predicted like the others. Of their
+        lives it is known that they are longer, and they count with that: see "Units that never crossed" in model.md.
+        Units that begin beyond the threshold are named in a warning, trained on in every fold, and never predicted.
+
+        A model with the uncertainty of its parameters (`FailureModeEM(uncertainty=...)`) is calibrated with it: each
+        fold's fit finds its own.
 
         Parameters
         ----------
@@ -179,8 +183,10 @@ class ThresholdLife:
             The training units.
         estimator : FailureModeEM, optional
             Fitted from scratch without each fold. Default: a warm start from this model's parameters.
-        ages
-            Ages at which units are cut off, as for `cem.calibration.calibrate`; "failure" is the crossing.
+        ages : int, array_like of shape (F, m), or mapping of unit to m ages
+            Ages at which units are cut off, before their crossing or the end of their record. An int: so many for each
+            unit on average, drawn with one distance for all, so that every age counts alike. An array has a row for
+            each unit that is predicted.
         n_folds : int
             Number of folds.
         correct : bool
@@ -189,9 +195,11 @@ class ThresholdLife:
             As for `cem.calibration.calibrate`.
         cap : float, optional
             Lives beyond it count as the cap in scores and widths, since a law may have mass at "never". Default: the
-            horizon, or else the length of the training times.
+            horizon, or else the longest time from a unit's first reading to its crossing or last reading.
         random_state : int
             Seed of the folds and ages.
+        n_jobs : int
+            Number of threads; folds run side by side, and the result is the same for any number.
         progress : callable, optional
             Called with ("fold", folds done, folds).
 
@@ -204,22 +212,39 @@ class ThresholdLife:
         PanelError
             Fewer than four units cross the threshold within their records.
         OptionError
-            An option does not fit.
+            An option does not fit; or the model's uncertainty is from draws that no fit can find again.
 
         Warns
         -----
         ThresholdWarning
-            Units are left out, because they do not cross within their records.
+            Units are never predicted, because they begin beyond the threshold or have a single reading.
+        NoSkillWarning
+            Laws are no better than without sensors.
         """
         if estimator is not None and estimator.time_axis != "forward":
             raise OptionError(f"the estimator's time_axis is {estimator.time_axis!r}; 'forward' was expected")
-        found: list[HeldOut] = []
-        for own in laws_held_out(self, panel, refit_of(self.model, estimator), ages, n_folds, random_state):
-            found += own
-            if progress is not None:
-                progress("fold", own[0].fold + 1, n_folds)
-        limit = cap or longest_looked_at(self, found[0].law)
-        return self.replaced(calibration=_learned(found, correct, degrees, limit))
+        held = self.held_out(
+            panel, estimator, ages=ages, n_folds=n_folds, cap=cap, random_state=random_state, n_jobs=n_jobs,
+            progress=progress,
+        )  # fmt: skip
+        found = _learned(held, correct, degrees)
+        report, alone = found.after or found.before, found.without_sensors
+        if found.skill is not None and report is not None and alone is not None:
+            warn_of_no_skill(found.skill, "CRPS", report.crps, alone.crps, "this prognosis ")
+        return self.replaced(calibration=found)
+
+    def held_out(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> HeldOutPassages:
+        """What this prognosis says of units that its model was not fitted to; arguments as for `calibrated`."""
+        side = self._side()
+
+        def predict(model: FailureModeModel, cut: Panel) -> FirstPassage:
+            law = ThresholdLife(model, self.threshold, channel=self.channel, direction=side, at=self.at,
+                                options=self.options)  # fmt: skip
+            return law.predict(cut)
+
+        return hold_out_passages(
+            panel, _refit(self.model, estimator), predict, self.channel, self.threshold, side, **options
+        )
 
     def _side(self) -> str:
         """The direction; OptionError where it depends on the unit's conditions."""
@@ -244,6 +269,31 @@ class ThresholdLife:
             kept["calibration"] = None
         arguments = {**kept, "threshold": self.threshold, **options}
         return type(self)(self.model, arguments.pop("threshold"), **arguments)
+
+    def report(self, panel: Panel | None = None, path: str | os.PathLike[str] | None = None, **options: Any) -> str:
+        """Describe the prognosis, and the units of a panel under it, on one self-contained HTML page.
+
+        Parameters
+        ----------
+        panel, path
+            As for `cem.FailureModeModel.report`.
+        options
+            title and notes, as for `cem.RemainingLife.report`.
+
+        Returns
+        -------
+        str
+            The page.
+
+        Raises
+        ------
+        OptionError, PredictionError, PanelError, MissingPackageError
+            As for `cem.FailureModeModel.report`.
+        """
+        from cem.extras import room
+
+        page: str = room("report").report(self._model_with_all(), panel, path, **options)
+        return page
 
     def save(self, path: str | os.PathLike[str] | IO[bytes]) -> None:
         """Save the model with threshold, channel, direction and calibration in its record; `load` reads it.
@@ -291,74 +341,17 @@ class ThresholdLife:
         return f"ThresholdLife({self.channel!r} {side} {self.threshold:g}{calibrated})"
 
 
-class HeldOut(NamedTuple):
-    """What a model says of units that it has not seen, all cut off at one of their ages."""
-
-    fold: int
-    law: FirstPassage
-    truth: FloatArray
-    """Their remaining lives, (n,)."""
-    units: NDArray[np.int64]
-    """Their positions among the units that cross, (n,)."""
-
-
-def laws_held_out(
-    prognosis: ThresholdLife, panel: Panel, fit: Callable[[Panel], FailureModeModel],
-    ages: Mapping[Hashable, ArrayLike] | ArrayLike | int, n_folds: int, random_state: int,
-) -> Iterator[list[HeldOut]]:  # fmt: skip
-    """The laws of units left out, fold by fold; parameters and errors as for `ThresholdLife.calibrated`."""
-    channel, threshold, side = prognosis.channel, prognosis.threshold, prognosis._side()
-    crossings = first_crossings_of_readings(panel, channel, threshold, side)
-    crosses = np.isfinite(crossings)
-    if int(crosses.sum()) < _LEAST_UNITS:
-        raise PanelError(
-            f"{int(crosses.sum())} of {panel.n_units} units cross {threshold:g} after their first reading and within "
-            f"their records; at least {_LEAST_UNITS} are needed to measure how well lives are predicted"
-        )
-    if not crosses.all():
-        named = [panel.units[int(i)] for i in np.flatnonzero(~crosses)]
-        warn(
-            f"{len(named)} of {panel.n_units} units do not cross {threshold:g} after their first reading and within "
-            f"their records ({listed(named, _MOST_NAMED)}): they are trained on, and nothing is learned of their lives",
-            ThresholdWarning,
-        )
-    place = np.flatnonzero(crosses)
-    cuts = _ages_before(panel[crosses], crossings[crosses], ages, random_state)
-    fold_of = folds_of_units(len(place), n_folds, random_state)
-    for fold in range(n_folds):
-        held = np.flatnonzero(fold_of == fold)
-        trained_on = np.ones(panel.n_units, dtype=np.bool_)
-        trained_on[place[held]] = False
-        found = []
-        with in_fold(fold, fold_of), warnings.catch_warnings():
-            warnings.simplefilter("ignore", CemWarning)
-            own = ThresholdLife(
-                fit(panel[trained_on]), threshold, channel=channel, direction=side, at=prognosis.at,
-                options=prognosis.options,
-            )  # fmt: skip
-            for column in range(cuts.shape[1]):
-                cut = panel[place[held]].until(cuts[held, column])
-                left = crossings[place[held]] - cut.times[np.asarray(cut.offsets[1:]) - 1]
-                found.append(HeldOut(fold, own.predict(cut), left, held))
-        yield found
-
-
-def longest_looked_at(prognosis: ThresholdLife, law: FirstPassage) -> float:
-    """The horizon of a law, or else the length of the training times."""
-    low, high = prognosis.model.bases[prognosis.model.channel_index(prognosis.channel)].domain
-    return float(law.horizon if np.isfinite(law.horizon) else high - low)
-
-
 def _restored(model: FailureModeModel, arguments: Mapping[str, Any]) -> ThresholdLife:
     return ThresholdLife(model, **arguments)
 
 
-def refit_of(model: FailureModeModel, estimator: FailureModeEM | None) -> Callable[[Panel], FailureModeModel]:
-    """Return how a model is fitted to other units: as by the estimator, or by a warm start from its parameters."""
+def _refit(model: FailureModeModel, estimator: FailureModeEM | None) -> Callable[[Panel], FailureModeModel]:
+    """How the model is fitted to other units."""
     from cem.fitting.estimator import FailureModeEM
 
     if estimator is not None:
-        options = {**estimator.get_params(deep=False), "uncertainty": None}
+        options = estimator.get_params(deep=False)
+        options["uncertainty"] = None if model.components is None else options["uncertainty"] or _method_of(model)
         return lambda part: FailureModeEM(**options).fit(part).model_
     kinds = {name: own.kind for name, own in model.process_.items() if own is not None} if model.processes else None
     warm = FailureModeEM(
@@ -367,6 +360,7 @@ def refit_of(model: FailureModeModel, estimator: FailureModeEM | None) -> Callab
         linking_rank=model.linking_rank,
         **{name: model.training[name] for name in OF_A_REFIT if name in model.training},
         process=kinds,  # type: ignore[arg-type]  # kinds by channel
+        uncertainty=None if model.components is None else _method_of(model),
     )
 
     def fit(part: Panel) -> FailureModeModel:
@@ -375,72 +369,48 @@ def refit_of(model: FailureModeModel, estimator: FailureModeEM | None) -> Callab
     return fit
 
 
-def first_crossings_of_readings(panel: Panel, channel: str, threshold: float, direction: str) -> FloatArray:
-    """Return when the readings of each unit first cross a threshold, on the line between two of them, shape (L,).
-
-    Parameters
-    ----------
-    panel : Panel
-        The units.
-    channel : str
-        Its name.
-    threshold : float
-        In the panel's units.
-    direction : {"upper", "lower"}
-        Crossed at or above the threshold, or at or below it.
-
-    Returns
-    -------
-    ndarray of shape (L,)
-        NaN for a unit that does not cross within its record, or whose first reading is beyond the threshold.
-    """
-    column = panel.channels.index(channel)
-    found = np.full(panel.n_units, np.nan)
-    sign = 1.0 if direction == "upper" else -1.0
-    for unit, (first, last) in enumerate(zip(panel.offsets[:-1], panel.offsets[1:], strict=True)):
-        beyond = sign * (panel.values[first:last, column] - threshold)
-        read = np.flatnonzero(~np.isnan(beyond))
-        across = np.flatnonzero(beyond[read] >= 0)
-        if len(across) and across[0] > 0:
-            before, after = read[across[0] - 1], read[across[0]]
-            share = -beyond[before] / (beyond[after] - beyond[before])
-            times = panel.times[first:last]
-            found[unit] = times[before] + share * (times[after] - times[before])
-    return found
+def _method_of(model: FailureModeModel) -> Any:
+    """How a fit finds such an uncertainty of its parameters."""
+    assert model.components is not None
+    method = model.components.record.get("method")
+    if method not in ("information", "bootstrap"):
+        raise OptionError(
+            f"the model carries an uncertainty of its parameters by {method!r}, which fits without each fold cannot "
+            "find by themselves; give estimator=FailureModeEM(..., uncertainty='bootstrap'), or calibrate "
+            "cem.ThresholdLife(model.without_uncertainty(), ...)"
+        )
+    return method
 
 
-def _ages_before(
-    panel: Panel, crossings: FloatArray, ages: Mapping[Hashable, ArrayLike] | ArrayLike | int, random_state: int
-) -> FloatArray:
-    """Ages at which units are cut off, between their first reading and their crossing, (L, m)."""
-    from cem.panel.panel import Panel as Units
-
-    first = panel.times[np.asarray(panel.offsets[:-1])]
-    # Two readings of one channel stand for each unit: what `cut_off_ages` asks for is where it begins and ends.
-    spans = Units.from_arrays(
-        [np.array([begin, begin + 0.5 * (end - begin)]) for begin, end in zip(first, crossings, strict=True)],
-        [np.zeros((2, 1))] * panel.n_units, units=panel.units, failure_times=crossings,
-    )  # fmt: skip
-    return cut_off_ages(spans, ages, random_state)
-
-
-def _learned(found: list[HeldOut], correct: bool, degrees: int | None, cap: float) -> Calibration:
-    """The correction of all held-out laws, and reports before and after it."""
-    truth, clusters = (np.concatenate([getattr(own, name) for own in found]) for name in ("truth", "units"))
-    before = reliability([own.law for own in found], truth, clusters, cap=cap)
+def _learned(held: HeldOutPassages, correct: bool, degrees: int | None) -> Calibration:
+    """The correction of all held-out laws, and reports before and after it, and of laws without sensors."""
+    before, alone = report_of(held.laws, held.outcomes), report_of(held.alone, held.outcomes)
     if not correct:
-        return Calibration(before=before)
-    scores = [scores_of_passage(own.law, own.truth) for own in found]
-    medians = [np.minimum(own.law.median(), cap) for own in found]
-    n_units, weight = len(np.unique(clusters)), len(np.unique(clusters)) / len(clusters)
+        return Calibration(before=before, without_sensors=alone)
+    outcomes, parts = held.outcomes, held.outcomes.parts
+    found = [
+        scores_of_passage(law, own, still)
+        for law, own, still in zip(
+            held.laws, parts(outcomes.lives, held.laws), parts(outcomes.running, held.laws), strict=True
+        )
+    ]
+    medians = [np.minimum(law.median(), outcomes.cap) for law in held.laws]
+    weight = len(np.unique(outcomes.clusters)) / len(outcomes.clusters)
 
     def without(fold: int | None) -> Calibration:
-        used = [i for i, own in enumerate(found) if own.fold != fold]
-        return correction_of_scores(
-            np.concatenate([scores[i] for i in used]), np.concatenate([medians[i] for i in used]), n_units, weight,
-            degrees,
-        )  # fmt: skip
+        used = [i for i, own in enumerate(held.folds) if own != fold]
+        scores, open_ended = (np.concatenate([found[i][j] for i in used]) for j in (0, 1))
+        lives = np.concatenate([medians[i] for i in used])
+        return correction_of_scores(scores, lives, held.n_crossed, weight, degrees, open_ended)
 
-    corrections = {fold: without(fold) for fold in {own.fold for own in found}}
-    after = reliability([CorrectedPassage(own.law, corrections[own.fold]) for own in found], truth, clusters, cap=cap)
-    return replace(without(None), before=before, after=after)
+    corrections = {fold: without(fold) for fold in set(held.folds)}
+    corrected = [CorrectedPassage(law, corrections[fold]) for law, fold in zip(held.laws, held.folds, strict=True)]
+    return replace(without(None), before=before, after=report_of(corrected, held.outcomes), without_sensors=alone)
+
+
+def report_of(laws: Sequence[RemainingLifeLaw], outcomes: Outcomes) -> Reliability:
+    """Coverage and scores of predictions, with what is known of units that still ran."""
+    horizons = np.repeat([law.horizon for law in laws], [law.n_units for law in laws])
+    if outcomes.running.any() or (outcomes.lives > horizons).any():
+        return reliability_of_running(laws, outcomes)
+    return reliability(laws, outcomes.lives, outcomes.clusters, cap=outcomes.cap)

@@ -17,6 +17,7 @@ from cem.model.model import FailureModeModel
 from cem.panel.panel import Panel
 from cem.plot.display import checked
 from cem.prognosis.remaining_life import RemainingLife
+from cem.prognosis.threshold_life import ThresholdLife
 from cem.report.html import Section, chips, paragraph
 from cem.report.pictures import Pictures
 from cem.report.section_of_checks import checks
@@ -61,7 +62,8 @@ def report(
     notes : sequence of str
         Warnings that were given when the panel was read; the page repeats them.
     threshold
-        Failure threshold for the remaining lives of a model on the forward time axis.
+        Failure threshold for the remaining lives of a model on the forward time axis. Default: the one that
+        `ThresholdLife.save` kept in it.
     options
         channel, direction, covariates of the threshold: as for `FailureModeModel.remaining_life`.
 
@@ -114,6 +116,9 @@ def report(
     if threshold is not None and model.time_axis == "to_failure":
         raise OptionError("a threshold is for forward models; this one is aligned at failure, leave the threshold out")
     until = None if threshold is None else {"threshold": threshold, **options}
+    held = ThresholdLife(model) if "threshold" in model.training and model.time_axis == "forward" else None
+    if until is None and held is not None:
+        until = {"threshold": held.threshold, "channel": held.channel, "direction": held.direction}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CemWarning)
         scored = [
@@ -127,11 +132,11 @@ def report(
             *modes(model, panel, pictures),
             *conditions(model, pictures),
             starts(model, pictures),
-            *calibration(model, prognosis, pictures),
+            *calibration(model, prognosis if prognosis is not None else held, pictures),
         ]
     seen = _given(caught)
     told = [*notes, *(text for text, _ in seen if text not in notes)]
-    found = [advice([*notes_of(model, prognosis), *told]), *described, *scored]
+    found = [advice([*notes_of(model, prognosis if prognosis is not None else held), *told]), *described, *scored]
     page = _page(model, title or "Failure modes of a fleet", found)
     if path is not None:
         _as_option_error(lambda: write_whole(path, encodable(page, "utf-8").encode("utf-8")), path)

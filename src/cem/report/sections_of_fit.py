@@ -23,9 +23,20 @@ if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
     from cem.prognosis.calibration import Reliability
+    from cem.prognosis.threshold_life import ThresholdLife
     from cem.report.pictures import Pictures
 
-__all__ = ["calibration", "conditions", "data", "failed_units", "fitted", "modes", "of_the_best", "starts"]
+__all__ = [
+    "calibration",
+    "calibrator",
+    "conditions",
+    "data",
+    "failed_units",
+    "fitted",
+    "modes",
+    "of_the_best",
+    "starts",
+]
 
 _MOST_PICTURES = 24
 _MOST_ROWS = 300
@@ -260,15 +271,17 @@ def _numbered(starts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {"start": list(range(len(starts))), **columns}
 
 
-def calibration(model: FailureModeModel, prognosis: RemainingLife | None, pictures: Pictures) -> list[Section]:
-    """Coverage before and after; no section for a model on the forward time axis."""
-    if model.time_axis != "to_failure":
+def calibration(
+    model: FailureModeModel, prognosis: RemainingLife | ThresholdLife | None, pictures: Pictures
+) -> list[Section]:
+    """Coverage before and after; no section for a model on the forward time axis that holds no threshold."""
+    if model.time_axis != "to_failure" and prognosis is None:
         return []
     held = None if prognosis is None else prognosis.calibration
     if held is None:
         said = missing(
-            "Remaining lives are not calibrated. RemainingLife(model).calibrated(panel) measures their coverage on "
-            "held-out units and corrects it; its save keeps the result in the model file."
+            f"Remaining lives are not calibrated. {calibrator(model)} measures their coverage on held-out units and "
+            "corrects it; its save keeps the result in the model file."
         )
         return [Section("calibration", "Calibration", said)]
     reports = {"before": held.before, "after": held.after, "without sensors": held.without_sensors}
@@ -280,6 +293,11 @@ def calibration(model: FailureModeModel, prognosis: RemainingLife | None, pictur
             "perfect, 0 is no gain)."
         )
     last = held.after or held.before
+    if last is not None and last.n_running:
+        body += paragraph(
+            f"{last.n_running} of the {last.n_units} held-out units never crossed the threshold within their records. "
+            "They count with what is known: their lives are longer."
+        )
     if last is not None and last.by_life is not None:
         low, high = last.by_life.bounds
         body += paragraph(
@@ -294,6 +312,12 @@ def calibration(model: FailureModeModel, prognosis: RemainingLife | None, pictur
     if known:
         body += table(_coverage(known))
     return [Section("calibration", "Calibration", body)]
+
+
+def calibrator(model: FailureModeModel) -> str:
+    """What calibrates the remaining lives of a model."""
+    name = "RemainingLife" if model.time_axis == "to_failure" else "ThresholdLife"
+    return f"{name}(model).calibrated(panel)"
 
 
 def _coverage(reports: dict[str, Reliability]) -> dict[str, list[Any]]:

@@ -12,6 +12,7 @@ from cem.errors.display import escaped
 from cem.plot.lives import RemainingLifeDisplay
 from cem.plot.novelty import NoveltyDisplay
 from cem.plot.style import counted
+from cem.prognosis.threshold_life import ThresholdLife
 from cem.report.html import Section, missing, paragraph, table
 from cem.report.sections_of_fit import failed_units
 
@@ -105,7 +106,8 @@ def lives(
 
 
 def _until(model: FailureModeModel, panel: Panel, pictures: Pictures, until: Mapping[str, Any]) -> str:
-    law = model.remaining_life(panel, **until)
+    life = _calibrated(model, until)
+    law = model.remaining_life(panel, **until) if life is None else life.predict(panel)
     median = law.median()
     order = np.argsort(median, kind="stable")
     first, shown = panel.units[order[0]], order[:_MOST_ROWS]
@@ -121,14 +123,27 @@ def _until(model: FailureModeModel, panel: Panel, pictures: Pictures, until: Map
         f"channel {name} {'rises' if law.direction == 'upper' else 'falls'} to {level}, if it did not before; with "
         "intervals that hold 90 %. Those that end first are at the top."
     )
-    own = _of_unit(until, int(order[0]))
+    own = {} if life is not None else _of_unit(until, int(order[0]))
     body += _fan(
-        pictures, first, lambda axes: RemainingLifeDisplay.from_threshold(model, panel, unit=first, ax=axes, **own)
+        pictures,
+        first,
+        lambda axes: RemainingLifeDisplay.from_threshold(life or model, panel, unit=first, ax=axes, **own),
     )
     columns = _life_columns(model, panel, law, median, shown)
     columns["P(crossed before)"] = [f"{p:.3f}" for p in law.probability_crossed[shown]]
     columns["P(never)"] = [f"{p:.3f}" for p in law.probability_never[shown]]
     return body + table(columns, rest=_rest(order, "cem rul"))
+
+
+def _calibrated(model: FailureModeModel, until: Mapping[str, Any]) -> ThresholdLife | None:
+    """The prognosis that the model holds, if it is what is asked for and has a calibration."""
+    if "threshold" not in model.training or "covariates" in until:
+        return None
+    held = ThresholdLife(model)
+    asked = (until.get("channel", model.response), until.get("direction", "auto"))
+    same = np.ndim(until["threshold"]) == 0 and until["threshold"] == held.threshold
+    same = same and asked[0] == held.channel and asked[1] in ("auto", held.direction)
+    return held if same and held.calibration is not None else None
 
 
 def _of_unit(until: Mapping[str, Any], unit: int) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from cem.errors.html import html_text
 from cem.errors.names import listed
 from cem.report.html import Section, missing
-from cem.report.sections_of_fit import of_the_best
+from cem.report.sections_of_fit import calibrator, of_the_best
 
 if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.prognosis.remaining_life import RemainingLife
+    from cem.prognosis.threshold_life import ThresholdLife
 
 __all__ = ["advice", "notes_of"]
 
@@ -21,7 +22,7 @@ _FEW_UNITS = 5
 _SOME_STARTS = 3
 
 
-def notes_of(model: FailureModeModel, prognosis: RemainingLife | None) -> list[str]:
+def notes_of(model: FailureModeModel, prognosis: RemainingLife | ThresholdLife | None) -> list[str]:
     """Warnings that follow from the model and its record of the fit."""
     record = model.training
     found = []
@@ -69,11 +70,11 @@ def notes_of(model: FailureModeModel, prognosis: RemainingLife | None) -> list[s
     return found
 
 
-def _of_lives(prognosis: RemainingLife) -> list[str]:
+def _of_lives(prognosis: RemainingLife | ThresholdLife) -> list[str]:
     if prognosis.calibration is None:
         return [
             "Remaining lives are not calibrated: nobody measured on held-out units how often the intervals hold the "
-            "truth. Do it with RemainingLife(model).calibrated(panel), and save the result."
+            f"truth. Do it with {calibrator(prognosis.model)}, and save the result."
         ]
     skill = prognosis.calibration.skill
     if skill is not None and skill <= 0:
