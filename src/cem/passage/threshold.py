@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import OptionError, PredictionError, ThresholdWarning
 from cem.errors.names import listed
 from cem.errors.warning import warn
-from cem.passage.first_passage import FirstPassage, first_passage
+from cem.passage.first_passage import FirstPassage, checked_settings, first_passage
 
 if TYPE_CHECKING:
     from cem.mixture.asked_conditions import GivenCovariates
@@ -40,6 +40,7 @@ def remaining_life_to_threshold(
     covariates: GivenCovariates = None,
 ) -> FirstPassage:
     """See `FailureModeModel.remaining_life`."""
+    options = checked_settings(options)
     if model.time_axis != "forward":
         raise OptionError(
             "a threshold is crossed on the forward time axis, and this model's is the time to failure; call "

@@ -16,9 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import CemWarning, OptionError, PanelError, PredictionError, ThresholdWarning
-from cem.errors.names import listed
+from cem.errors.names import did_you_mean, listed
+from cem.errors.options import real
 from cem.errors.warning import warn
+from cem.mixture.fitted import require_model
 from cem.numerics.floating import underflow_is_zero
+from cem.passage.first_passage import checked_settings
 from cem.prognosis.calibration import Calibration, correction_of_scores
 from cem.prognosis.corrected_passage import CorrectedPassage, scores_of_passage
 from cem.prognosis.heldout import cut_off_ages, folds_of_units, in_fold
@@ -40,6 +43,9 @@ __all__ = ["ThresholdLife", "first_crossings_of_readings"]
 FloatArray = NDArray[np.float64]
 
 _RECORD = "threshold"
+_SETTINGS = ("horizon", "n_draws", "n_cells", "random_state")
+"""Options that are kept in a file beside monotone."""
+
 _LEAST_UNITS = 4
 _MOST_NAMED = 8
 
@@ -93,6 +99,10 @@ class ThresholdLife:
         calibration: Calibration | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        require_model(model)
+        if calibration is not None and not isinstance(calibration, Calibration):
+            raise OptionError(f"calibration is {calibration!r}; a Calibration, of `calibrated`, was expected")
+        own = checked_settings({} if options is None else options)
         if model.time_axis != "forward":
             raise OptionError(
                 "a threshold is crossed on the forward time axis, and this model's is the time to failure; use "
@@ -102,31 +112,34 @@ class ThresholdLife:
         if threshold is None:
             if held is None:
                 raise OptionError("threshold is None, and the model holds none; give a number in units of the channel")
-            threshold, channel, direction = held["threshold"], channel or held["channel"], held["direction"]
+            threshold, direction = held["threshold"], held["direction"]
+            channel = held["channel"] if channel is None else channel
             if options is None and held["monotone"]:
-                options = {"monotone": True}
-        if isinstance(threshold, (bool, str)) or np.ndim(threshold) or not np.isfinite(threshold):
-            raise OptionError(f"threshold is {threshold!r}; one finite number was expected")
-        channel = channel or model.response
+                own["monotone"] = True
+        threshold = real("threshold", threshold, "one finite number")
+        channel = model.response if channel is None else channel
         if channel is None:
             raise PredictionError(
                 f"the model has no response; name the channel of the threshold, one of {listed(model.channels, 12)}"
             )
         index = model.channel_index(channel)
+        channel = str(model.channels[index])
         if direction == "auto":
             if at is None and model.conditions is None:
                 from cem.passage.threshold import crossing_direction
 
-                direction = crossing_direction(model, index, np.asarray(float(threshold)))
+                direction = crossing_direction(model, index, np.asarray(threshold))
         elif direction not in ("upper", "lower"):
             raise OptionError(f"direction is {direction!r}; 'auto', 'upper' or 'lower' was expected")
-        is_monotone = bool(dict(options or {}).get("monotone", False))
-        asked = {"threshold": threshold, "channel": channel, "direction": direction, "monotone": is_monotone}
-        if calibration is None and held is not None and "calibration" in held and asked.items() <= held.items():
-            calibration = Calibration.from_dict(held["calibration"])
+        asked = {"threshold": threshold, "channel": channel, "direction": direction}
+        asked["monotone"] = own.get("monotone", False)
+        if held is not None and asked.items() <= held.items():
+            own = {**{name: held[name] for name in _SETTINGS if name in held}, **own}
+            if calibration is None and "calibration" in held:
+                calibration = Calibration.from_dict(held["calibration"])
         for name, value in {
-            "model": model, "threshold": float(threshold), "channel": channel, "direction": direction, "at": at,
-            "calibration": calibration, "options": dict(options or {}),
+            "model": model, "threshold": threshold, "channel": channel, "direction": direction, "at": at,
+            "calibration": calibration, "options": own,
         }.items():  # fmt: skip
             object.__setattr__(self, name, value)
 
@@ -210,6 +223,8 @@ class ThresholdLife:
         ThresholdWarning
             Units are left out, because they do not cross within their records.
         """
+        if cap is not None and not real("cap", cap, "a number above 0") > 0:
+            raise OptionError(f"cap is {cap}; a number above 0 was expected")
         if estimator is not None and estimator.time_axis != "forward":
             raise OptionError(f"the estimator's time_axis is {estimator.time_axis!r}; 'forward' was expected")
         crossings = first_crossings_of_readings(panel, self.channel, self.threshold, self._side())
@@ -253,7 +268,7 @@ class ThresholdLife:
                 progress("fold", fold + 1, n_folds)
         low, high = self.model.bases[self.model.channel_index(self.channel)].domain
         horizon = laws[0][1].horizon
-        limit = cap or (horizon if np.isfinite(horizon) else high - low)
+        limit = float(cap) if cap is not None else (horizon if np.isfinite(horizon) else high - low)
         found = _learned(laws, truth, np.concatenate(positions), correct, degrees, limit)
         return self.replaced(calibration=found)
 
@@ -278,6 +293,9 @@ class ThresholdLife:
             kept["calibration"] = None  # it is of the threshold that it was learned on
         if bool(options.get("options", self.options).get("monotone")) != bool(self.options.get("monotone")):
             kept["calibration"] = None
+        for name in options:
+            if name not in (*kept, "threshold"):
+                raise OptionError(f"replaced has no argument {name!r}; {did_you_mean(name, [*kept, 'threshold'])}")
         arguments = {**kept, "threshold": self.threshold, **options}
         return type(self)(self.model, arguments.pop("threshold"), **arguments)
 
@@ -309,6 +327,7 @@ class ThresholdLife:
             "threshold": self.threshold, "channel": self.channel, "direction": self._side(),
             "monotone": bool(self.options.get("monotone", False)),
         }  # fmt: skip
+        record.update({name: self.options[name] for name in _SETTINGS if self.options.get(name) is not None})
         if self.calibration is not None:
             record["calibration"] = self.calibration.to_dict()
         training = {**self.model.training, _RECORD: record}
@@ -371,7 +390,16 @@ def first_crossings_of_readings(panel: Panel, channel: str, threshold: float, di
     -------
     ndarray of shape (L,)
         NaN for a unit that does not cross within its record, or whose first reading is beyond the threshold.
+
+    Raises
+    ------
+    PanelError
+        The panel does not have the channel.
     """
+    if channel not in panel.channels:
+        raise PanelError(
+            f"the panel has no channel {channel!r} to cross a threshold; {did_you_mean(channel, panel.channels)}"
+        )
     column = panel.channels.index(channel)
     found = np.full(panel.n_units, np.nan)
     sign = 1.0 if direction == "upper" else -1.0
