@@ -85,5 +85,5 @@ def test_no_horizon_is_proposed_that_cannot_be() -> None:
     """Asked for the probability to fail ever, a simulated law said: take horizon=inf, which is refused."""
     basis = cem.Polynomial(2).bind((0.0, 20.0))
     law = first_passage(basis, [[1.0]], np.zeros((1, 1, 3)), np.eye(3)[None, None], 0.0, 4.0, 8.0, horizon=9.0)
-    with pytest.raises(OptionError, match="horizon of 9 from now; ask for less$"):
+    with pytest.raises(OptionError, match=r"horizon of 9 from now; ask for less$"):
         law.failure_probability(np.inf)

@@ -204,7 +204,7 @@ def test_options_are_refused_when_they_are_given(plain, options, named: str) -> 
 def test_messages_name_what_is_at_fault(plain) -> None:
     """An estimator for its model, a panel without the channel, an argument that replaced does not have."""
     prognosis, panel = plain
-    with pytest.raises(OptionError, match="type FailureModeEM; .* em.model_"):
+    with pytest.raises(OptionError, match=r"type FailureModeEM; .* em\.model_"):
         ThresholdLife(estimator(), 100.0)
     with pytest.raises(PanelError, match="no channel 'wear' to cross"):
         prognosis.calibrated(cem.Panel.from_arrays(np.arange(3.0), np.ones((5, 3, 1)), channels=["heat"]))
