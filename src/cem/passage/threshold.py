@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import OptionError, PredictionError, ThresholdWarning
 from cem.errors.names import listed
 from cem.errors.warning import warn
-from cem.passage.first_passage import FirstPassage, first_passage
+from cem.passage.first_passage import FirstPassage, checked_settings, first_passage
 
 if TYPE_CHECKING:
     from cem.mixture.asked_conditions import GivenCovariates
@@ -42,6 +42,7 @@ def remaining_life_to_threshold(
     entered: Callable[[Panel, int, str], tuple[Panel, UnitFits]] | None = None,
 ) -> FirstPassage:
     """See `FailureModeModel.remaining_life`; `entered` takes the panel, the channel and the direction."""
+    options = checked_settings(options)
     if model.time_axis != "forward":
         raise OptionError(
             "a threshold is crossed on the forward time axis, and this model's is the time to failure; call "

@@ -17,7 +17,10 @@ from numpy.typing import ArrayLike
 
 from cem.errors import OptionError, PredictionError
 from cem.errors.names import listed
+from cem.errors.options import real
+from cem.mixture.fitted import require_model
 from cem.numerics.floating import underflow_is_zero
+from cem.passage.first_passage import checked_settings
 from cem.prognosis.calibration import Calibration, correction_of_scores
 from cem.prognosis.corrected_passage import CorrectedPassage, scores_of_passage
 from cem.prognosis.heldout_passages import first_crossings_of_readings, hold_out_passages
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 __all__ = ["ThresholdLife", "first_crossings_of_readings"]
 
 _RECORD = "threshold"
+_SETTINGS = ("horizon", "n_draws", "n_cells", "random_state")
+"""Options that are kept in a file beside monotone."""
 
 
 class ThresholdLife:
@@ -94,6 +99,10 @@ class ThresholdLife:
         calibration: Calibration | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        require_model(model)
+        if calibration is not None and not isinstance(calibration, Calibration):
+            raise OptionError(f"calibration is {calibration!r}; a Calibration, of `calibrated`, was expected")
+        own = checked_settings({} if options is None else options, more=("gate",))
         if model.time_axis != "forward":
             raise OptionError(
                 "a threshold is crossed on the forward time axis, and this model's is the time to failure; use "
@@ -103,31 +112,34 @@ class ThresholdLife:
         if threshold is None:
             if held is None:
                 raise OptionError("threshold is None, and the model holds none; give a number in units of the channel")
-            threshold, channel, direction = held["threshold"], channel or held["channel"], held["direction"]
+            threshold, direction = held["threshold"], held["direction"]
+            channel = held["channel"] if channel is None else channel
             if options is None and held["monotone"]:
-                options = {"monotone": True}
-        if isinstance(threshold, (bool, str)) or np.ndim(threshold) or not np.isfinite(threshold):
-            raise OptionError(f"threshold is {threshold!r}; one finite number was expected")
-        channel = channel or model.response
+                own["monotone"] = True
+        threshold = real("threshold", threshold, "one finite number")
+        channel = model.response if channel is None else channel
         if channel is None:
             raise PredictionError(
                 f"the model has no response; name the channel of the threshold, one of {listed(model.channels, 12)}"
             )
         index = model.channel_index(channel)
+        channel = str(model.channels[index])
         if direction == "auto":
             if at is None and model.conditions is None:
                 from cem.passage.threshold import crossing_direction
 
-                direction = crossing_direction(model, index, np.asarray(float(threshold)))
+                direction = crossing_direction(model, index, np.asarray(threshold))
         elif direction not in ("upper", "lower"):
             raise OptionError(f"direction is {direction!r}; 'auto', 'upper' or 'lower' was expected")
-        is_monotone = bool(dict(options or {}).get("monotone", False))
-        asked = {"threshold": threshold, "channel": channel, "direction": direction, "monotone": is_monotone}
-        if calibration is None and held is not None and "calibration" in held and asked.items() <= held.items():
-            calibration = Calibration.from_dict(held["calibration"])
+        asked = {"threshold": threshold, "channel": channel, "direction": direction}
+        asked["monotone"] = own.get("monotone", False)
+        if held is not None and asked.items() <= held.items():
+            own = {**{name: held[name] for name in _SETTINGS if name in held}, **own}
+            if calibration is None and "calibration" in held:
+                calibration = Calibration.from_dict(held["calibration"])
         for name, value in {
-            "model": model, "threshold": float(threshold), "channel": channel, "direction": direction, "at": at,
-            "calibration": calibration, "options": dict(options or {}),
+            "model": model, "threshold": threshold, "channel": channel, "direction": direction, "at": at,
+            "calibration": calibration, "options": own,
         }.items():  # fmt: skip
             object.__setattr__(self, name, value)
 
@@ -221,6 +233,8 @@ class ThresholdLife:
         NoSkillWarning
             Laws are no better than without sensors.
         """
+        if cap is not None and not real("cap", cap, "a number above 0") > 0:
+            raise OptionError(f"cap is {cap}; a number above 0 was expected")
         if estimator is not None and estimator.time_axis != "forward":
             raise OptionError(f"the estimator's time_axis is {estimator.time_axis!r}; 'forward' was expected")
         held = self.held_out(
@@ -267,6 +281,9 @@ class ThresholdLife:
             kept["calibration"] = None  # it is of the threshold that it was learned on
         if bool(options.get("options", self.options).get("monotone")) != bool(self.options.get("monotone")):
             kept["calibration"] = None
+        for name in options:
+            if name not in (*kept, "threshold"):
+                raise OptionError(f"replaced has no argument {name!r}; {did_you_mean(name, [*kept, 'threshold'])}")
         arguments = {**kept, "threshold": self.threshold, **options}
         return type(self)(self.model, arguments.pop("threshold"), **arguments)
 
@@ -323,6 +340,7 @@ class ThresholdLife:
             "threshold": self.threshold, "channel": self.channel, "direction": self._side(),
             "monotone": bool(self.options.get("monotone", False)),
         }  # fmt: skip
+        record.update({name: self.options[name] for name in _SETTINGS if self.options.get(name) is not None})
         if self.calibration is not None:
             record["calibration"] = self.calibration.to_dict()
         training = {**self.model.training, _RECORD: record}
