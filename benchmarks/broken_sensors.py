@@ -3,6 +3,7 @@
     python benchmarks/broken_sensors.py                  # writes benchmarks/results/broken_sensors.json
     python benchmarks/broken_sensors.py --without-gate   # every reading counts in full; keeps no results
     python benchmarks/broken_sensors.py --epsilons       # several values of ε; keeps no results
+    python benchmarks/broken_sensors.py --intact         # channels that intact engines lose; keeps no results
     python benchmarks/broken_sensors.py --test           # the 100 test engines of FD001 in place of the folds
 
 The model is that of docs/howto/turbofan.md, calibrated. Folds are over the training engines of FD001, cut off at the
@@ -160,12 +161,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--without-gate", action="store_true", help="every reading counts in full; keeps no results")
     parser.add_argument("--epsilons", action="store_true", help="several values of ε; keeps no results")
+    parser.add_argument("--intact", action="store_true", help="channels that intact engines lose; keeps no results")
     parser.add_argument("--test", action="store_true", help="the test engines of FD001 in place of the folds")
     parser.add_argument("--quick", action="store_true", help="one fold and two cut-offs; keeps no results")
     parser.add_argument("--output", type=Path, help="file of results (default: benchmarks/results/broken_sensors.json)")
     parser.add_argument("--date", help="date of the run (default: that of the commit)")
     options = parser.parse_args()
     before = harness.load_average()
+    if options.intact:
+        laws = [prognosis.predict(cut) for prognosis, cuts, _ in parts(options) for cut in cuts]
+        lost = np.concatenate([law.channels_left_out.sum(axis=1) for law in laws])
+        for n in range(1, int(lost.max()) + 1):
+            print(f"{np.count_nonzero(lost == n):5d} of {len(lost):,} predictions lose {n} of {len(SENSORS)} channels")
+        print(f"{np.count_nonzero(lost):5d} of {len(lost):,} lose any")
+        return
     for epsilon in EPSILONS if options.epsilons else (gate.EPSILON,):
         gate.EPSILON = epsilon
         rows = rows_of(list(parts(options)))

@@ -31,6 +31,7 @@ warnings.simplefilter("ignore", cem.CemWarning)
 RECIPES = {"FD001": (1, (12.0, 35.0, 100.0)), "FD003": (3, (15.0, 50.0, 200.0))}
 LINKS = {"r=8, λ=5": (8, 5.0), "no links": (0, 0.0)}
 WITHIN = (10.0, 30.0, 60.0)
+LARGEST_SLOPE = 10.0  # that a table shows
 
 
 def rows_of(name: str, links: str, panel: cem.Panel, ages: np.ndarray) -> list[dict[str, object]]:
@@ -59,16 +60,18 @@ def rows_of(name: str, links: str, panel: cem.Panel, ages: np.ndarray) -> list[d
         for h in WITHIN:
             chances = np.concatenate([law.failure_probability(h) for law in parts])
             row[f"slope_{h:g}"] = metrics.failure_reliability(truth, chances, h).slope
-            row[f"slope_{h:g}_error"] = slope_error(truth, chances, h, units)
+            row[f"slope_{h:g}_low"], row[f"slope_{h:g}_high"] = slope_range(truth, chances, h, units)
         rows.append(row)
         print(row, flush=True)
     return rows
 
 
-def slope_error(truth: np.ndarray, chances: np.ndarray, h: float, units: np.ndarray, n: int = 100) -> float:
-    """Bootstrap standard error of the calibration slope over units: half the width that holds 68 % of the resamples.
+def slope_range(
+    truth: np.ndarray, chances: np.ndarray, h: float, units: np.ndarray, n: int = 100
+) -> tuple[float, float | None]:
+    """The range that holds the calibration slope in 68 % of bootstrap resamples of units; no end: None.
 
-    A resample whose failures are told apart without an error has an infinite slope; it counts as far out.
+    A resample whose failures are told apart without an error has an infinite slope.
     """
     rng, known = np.random.default_rng(SEED), np.unique(units)
     places = {unit: np.flatnonzero(units == unit) for unit in known}
@@ -76,8 +79,8 @@ def slope_error(truth: np.ndarray, chances: np.ndarray, h: float, units: np.ndar
     for _ in range(n):
         drawn = np.concatenate([places[unit] for unit in rng.choice(known, len(known))])
         found.append(metrics.failure_reliability(truth[drawn], chances[drawn], h).slope)
-    low, high = np.quantile(np.nan_to_num(found, nan=1e9, posinf=1e9), [0.16, 0.84], method="nearest")
-    return float(0.5 * (high - low))
+    low, high = np.quantile(np.nan_to_num(found, nan=np.inf, posinf=np.inf), [0.16, 0.84], method="nearest")
+    return float(low), float(high) if np.isfinite(high) and high < LARGEST_SLOPE else None
 
 
 def _recipe(em: cem.FailureModeEM, panel: cem.Panel) -> Callable[[cem.Panel], cem.RemainingLife]:

@@ -3,9 +3,11 @@
     python benchmarks/remaining_life_speed.py           # prints the rows for the `cem` that this interpreter imports
     python benchmarks/remaining_life_speed.py --quick   # fewer repeats
 
-It asks public names only, so that two versions compare by running it under the interpreter of each. Figures are medians
-of processor time, on one thread. The engines are C-MAPSS FD001, in the folder $CEM_SHARED_DATA/cmapss; those of the
-streamed law with three modes are the simulated fleet of running_life.py, as FD001 has one.
+One law is measured with gate and without, calibrated and not; with --instructions, by callgrind too. The record of fits
+is what the gate compares with: its share of a fit is that of one call of `with_reference`. All else asks public names
+only, so that two versions compare by running it under the interpreter of each. Figures are medians of processor time,
+on one thread. The engines are C-MAPSS FD001, in the folder $CEM_SHARED_DATA/cmapss; those of the streamed law with
+three modes are the simulated fleet of running_life.py, as FD001 has one.
 """
 
 from __future__ import annotations
@@ -14,16 +16,22 @@ from common import harness
 
 import argparse  # isort: skip
 import os
+import re
 import statistics
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+from common import kernel_counts
 from common.wear import fleet
 
 import cem
 from cem.datasets import read_cmapss
+from cem.model.fit_reference import with_reference
 
 warnings.simplefilter("ignore", cem.CemWarning)
 
@@ -65,12 +73,43 @@ def streamed(prognosis: cem.RemainingLife, engine: cem.Panel) -> dict[str, float
     return {what: statistics.median(one) for what, one in spent.items()}
 
 
+def instructions(prognosis: cem.RemainingLife, engine: cem.Panel) -> int:
+    """Of one law, Python's and NumPy's included."""
+    few, many = 5, 25
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.cem"
+        prognosis.save(model)
+        np.savez(Path(folder) / "engine.npz", times=engine.times, values=engine.values)
+        runs = [
+            kernel_counts.counted(
+                [sys.executable, __file__, "--drive", folder, "--laws", str(n)], re.compile(""), dict(os.environ)
+            )
+            for n in (few, many)
+        ]
+    return round((runs[1] - runs[0]).instructions / (many - few))
+
+
+def drive(folder: Path, n: int) -> None:
+    """What callgrind runs."""
+    unit = cem.RemainingLife.load(folder / "model.cem").replaced(n_points=GRID).unit()
+    engine = np.load(folder / "engine.npz")
+    for t, x in zip(engine["times"], engine["values"], strict=True):
+        unit.update(float(t), x)
+    for _ in range(n):
+        unit.distribution()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--level", default="avx2", help="instruction level of the streamed law (default: avx2)")
     parser.add_argument("--only", default="", help="rows whose name holds this text")
+    parser.add_argument("--instructions", action="store_true", help="those of one law too, by valgrind")
+    parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--laws", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.drive:
+        return drive(options.drive, options.laws)
     folder, few = harness.SHARED_DATA / "cmapss", 3 if options.quick else 9
 
     def row(name: str, value: float) -> None:
@@ -86,12 +125,12 @@ def main() -> None:
         cut = demo.until(0.6 * demo.failure_times)
         row("predict, demo fleet, K=3", seconds(lambda: prognosis.predict(cut), few))
     train = read_cmapss(folder / "train_FD001.txt", channels=SENSORS)
-    test = read_cmapss(folder / "test_FD001.txt", channels=SENSORS)
     for rank in (0, 8):
         name = f"predict, FD001 test, K=1, r={rank}"
         if wanted(name):
+            test = read_cmapss(folder / "test_FD001.txt", channels=SENSORS)
             prognosis = cem.RemainingLife(estimator(1, rank).fit(train).model_)
-            row(name, seconds(lambda prognosis=prognosis: prognosis.predict(test), few))
+            row(name, seconds(lambda prognosis=prognosis, test=test: prognosis.predict(test), few))
     if wanted("calibrated, FD001, K=1, r=0"):
         plain = cem.RemainingLife(estimator(1).fit(train).model_)
         row("calibrated, FD001, K=1, r=0", seconds(lambda: plain.calibrated(train), few // 3))
@@ -113,8 +152,22 @@ def main() -> None:
                     0.5, tuple(np.linspace(-2.5, 2.5, 13)), tuple(np.linspace(-2.0, 2.0, 13))
                 )
             )
-            for what, value in streamed(corrected, engine).items():
-                row(f"{name}: {what}", value)
+            for gate in ("auto", None):
+                for kind, own in (("law", prognosis), ("calibrated law", corrected)):
+                    own, shown = own.replaced(gate=gate), f"{kind}, {'with' if gate else 'no'} gate"
+                    found = streamed(own, engine)
+                    row(f"{name}: {shown}", found["law"])
+                    if options.instructions and kernel_counts.available():
+                        print(f"{f'    of one {shown}':68s} {instructions(own, engine):10,d} instructions", flush=True)
+            row(f"{name}: update", found["update"])
+    for rank in (0, 8):
+        name = f"record of fits, FD001, K=1, r={rank}"
+        if wanted(name):
+            em = estimator(1, rank)
+            model, whole = em.fit(train).model_, seconds(lambda em=em: em.fit(train), few)
+            share = seconds(lambda model=model: with_reference(model, train), few) / whole
+            row(f"{name}: whole fit", whole)
+            print(f"{name + ': share of it':68s} {100 * share:10.1f} %", flush=True)
 
 
 if __name__ == "__main__":

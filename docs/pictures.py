@@ -1,4 +1,4 @@
-"""The pictures of README and guide, drawn from the demo fleet: ``python docs/pictures.py`` writes all of them.
+"""The pictures of README, guide and how-tos, drawn from the demo fleet: ``python docs/pictures.py`` writes all of them.
 
 Needs the extra ``plot``. One machine writes the same bytes on every run. ``python docs/pictures.py --check`` draws them
 again in memory and compares every curve with the committed one, to a fifth of a point; letters may differ, since they
@@ -15,16 +15,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from matplotlib.axes import Axes
+from howto_pictures import few_failures, plant_today, replacement, wear_limit
 from matplotlib.figure import Figure
-from small_svg import BLUE, GREY, INK, VERMILION, small_svg, write
+from small_svg import BLUE, GREY, INK, VERMILION, WIDTH, panel_of, small_svg, write
 
 import cem
 from cem.datasets.demo_fleet import N_TRAINING  # as in README; the units after these are shown and never fitted
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
 MODES = (BLUE, VERMILION, "#00795A")  # the third is the rarest mode's
-WIDTH = 6.5  # inches, of which letters of 11 points are still read on a phone, at 390 pixels
 TOLERANCE = 0.2  # points
 
 
@@ -34,23 +33,13 @@ def fitted(**options: Any) -> cem.FailureModeEM:
     return cem.FailureModeEM(3, covariance="pooled", random_state=0, **options).fit(fleet)
 
 
-def panel_of(figure: Figure, place: tuple[float, float, float, float], x: tuple[float, float], y: tuple[float, float],
-             name: str) -> Axes:  # fmt: skip
-    """Axes at a fixed place and with fixed limits; the quantity stands above its axis, where it reads upright."""
-    axes = figure.add_axes(place)
-    axes.set_xlim(x)
-    axes.set_ylim(y)
-    axes.set_title(name, loc="left", fontsize=11, color=INK)
-    return axes
-
-
 def readings(panel: cem.Panel, l: int, channel: str) -> tuple[np.ndarray, np.ndarray]:
     rows = slice(panel.offsets[l], panel.offsets[l + 1])
     times, values = panel.times[rows], panel.values[rows, panel.channels.index(channel)]
     return times[~np.isnan(values)], values[~np.isnan(values)]
 
 
-# ---- the three pictures ----------------------------------------------------------------------------------------------
+# ---- pictures of README and guide ------------------------------------------------------------------------------------
 
 
 def mode_curves() -> Figure:
@@ -150,6 +139,10 @@ PICTURES: dict[str, tuple[Callable[[], Figure], str]] = {
     "mode-curves.svg": (mode_curves, "Mode curves of the demo fleet, with readings of its units behind them"),
     "mode-probabilities.svg": (mode_probabilities, "Mode probabilities of one unit as its readings arrive"),
     "remaining-life.svg": (remaining_life, "Predicted and true remaining life of one unit as it ages"),
+    "plant-today.svg": (plant_today, "Remaining lives of 50 running pumps: intervals, medians and the truth"),
+    "replacement.svg": (replacement, "Lives of 50 pumps, when a rule replaces them, and a fixed age"),
+    "wear-limit.svg": (wear_limit, "Wear of one pump, its forecast, and when it reaches the limit"),
+    "few-failures.svg": (few_failures, "Remaining lives of running pumps by fits to few failures"),
 }
 
 
@@ -171,7 +164,7 @@ def curves(text: str) -> dict[str, np.ndarray]:
             continue
         paths = [path.get("d", "") for path in group.iter("{http://www.w3.org/2000/svg}path")]
         uses = [f"{use.get('x')} {use.get('y')}" for use in group.iter("{http://www.w3.org/2000/svg}use")]
-        numbers = re.findall(r"-?\d+(?:\.\d+)?", " ".join(paths if name != "readings" else uses))
+        numbers = re.findall(r"-?\d+(?:\.\d+)?", " ".join(uses if len(uses) > 1 else paths))
         found[name] = np.array(numbers, dtype=float).reshape(-1, 2)
     return found
 

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 import matplotlib
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GREY", "INK", "VERMILION", "small_svg", "write"]
+__all__ = ["BLUE", "GREY", "INK", "VERMILION", "WIDTH", "panel_of", "small_svg", "write"]
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 BLUE, VERMILION = "#0072B2", "#D55E00"
 INK, GREY = "#1a1a1a", "#6b6b6b"
 LARGEST = 40_000  # bytes of one picture
+WIDTH = 6.5  # inches, of which letters of 11 points are still read on a phone, at 390 pixels
 
 _STYLE = {
     "svg.hashsalt": "cem",
@@ -68,6 +70,16 @@ def small_svg(draw: Callable[[], Figure], *, points: float, metadata: Mapping[st
     # Pixels: some programs know no other unit.
     head = re.sub(r'(width|height)="([\d.]+)pt"', lambda found: f'{found[1]}="{float(found[2]) / 0.72:.0f}"', head)
     return "\n".join(line.strip() for line in (head + end + body).splitlines() if line.strip()) + "\n"
+
+
+def panel_of(figure: Figure, place: tuple[float, float, float, float], x: tuple[float, float], y: tuple[float, float],
+             name: str) -> Axes:  # fmt: skip
+    """Axes at a fixed place and with fixed limits; the quantity stands above its axis, where it reads upright."""
+    axes = figure.add_axes(place)
+    axes.set_xlim(x)
+    axes.set_ylim(y)
+    axes.set_title(name, loc="left", fontsize=11, color=INK)
+    return axes
 
 
 def write(path: Path, text: str) -> None:

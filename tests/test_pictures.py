@@ -1,4 +1,4 @@
-"""README's pictures show what the package computes today."""
+"""The pictures of README, guide and how-tos show what the package computes today."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ NAMES = {
     },
     "mode-probabilities.svg": {f"{what}-{k}" for what in ("curve", "probability") for k in range(3)} | {"readings"},
     "remaining-life.svg": {"interval-90", "interval-50", "median", "truth"},
+    "plant-today.svg": {f"{what}-{rule}" for what in ("interval", "median") for rule in ("visit", "wait")} | {"truth"},
+    "replacement.svg": {"lives", "failures", "rule", "fixed"},
+    "wear-limit.svg": {"band", "curve", "readings", "limit", "passage"},
+    "few-failures.svg": {f"{what}-{i}" for what in ("interval", "median") for i in range(3)} | {"truth"},
 }
 
 

@@ -44,9 +44,13 @@ _PEERS: Columns = {
 
 
 def _slope(key: str) -> Callable[[Row], str]:
-    """A calibration slope; too few failures leave its error without a bound in the resamples."""
-    shown = plus_minus(key, ".2f")
-    return lambda row: shown(row) if row[f"{key}_error"] < 10 else f"{row[key]:.2f} ± more than 10"
+    """A calibration slope and its range in resamples; where those have few failures it has no upper end."""
+
+    def shown(row: Row) -> str:
+        low, high = row[f"{key}_low"], row[f"{key}_high"]
+        return f"{row[key]:.2f} ({low:.2f} and more)" if high is None else f"{row[key]:.2f} ({low:.2f} to {high:.2f})"
+
+    return shown
 
 
 _LARGE: Columns = {
@@ -404,6 +408,20 @@ TABLES: dict[str, Columns] = {
         "their width": number("width_90", ".1f"),
         "named": number("named", ".1%"),
         "flagged": number("flagged", ".1%"),
+    },
+    "wandering": {
+        "set": text("set"),
+        "curves": text("basis"),
+        "process": text("process"),
+        "parameters uncertain": lambda row: "yes" if row.get("uncertain") else "no",
+        "at": number("at", ",.0f"),
+        "units": number("units", ",.0f"),
+        "90 % hold": number("coverage_90", ".1%"),
+        "width": number("width_90", ",.4g"),
+        "error": number("error", ",.3g"),
+        "÷ best plain, by half": lambda row: ", ".join(f"{value:.2f}" for value in row.get("ratios", ())) or "–",
+        "a reading, alone": number("microseconds_alone", ".3g", unit=" µs"),
+        "in a fleet": number("microseconds_in_a_fleet", ".2g", unit=" µs"),
     },
     "regimes_test_units": {
         "arm": text("arm"),

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from cem.panel.panel import Panel
     from cem.prognosis import calibration
     from cem.prognosis.distribution import RemainingLifeDistribution
+    from cem.prognosis.pooled_life import PooledLife
     from cem.prognosis.remaining_life import RemainingLife
     from cem.prognosis.threshold_life import ThresholdLife
     from cem.tables.many_files import read
@@ -85,6 +86,7 @@ __all__ = [
     "PanelIndexError",
     "PanelTypeError",
     "Polynomial",
+    "PooledLife",
     "PredictionError",
     "Regimes",
     "RemainingLife",
@@ -140,6 +142,7 @@ _HOMES = {
     "cem.model.model": ("FailureModeModel",),
     "cem.model.loading": ("load",),
     "cem.panel.panel": ("Panel",),
+    "cem.prognosis.pooled_life": ("PooledLife",),
     "cem.prognosis.remaining_life": ("RemainingLife",),
     "cem.prognosis.threshold_life": ("ThresholdLife",),
     "cem.tables.many_files": ("read",),

@@ -49,11 +49,13 @@ def commands(work):
         "score": ["score", forward, running],
         "rul": ["rul", lives, running],
         "rul to a threshold": ["rul", forward, running, "--threshold", "1", "--level", "0.5"],
+        "check": ["check", lives, running],
+        "check forward": ["check", forward, running],
         "info": ["info", forward],
     }
 
 
-NAMES = ("fit", "choose", "calibrate", "score", "rul", "rul to a threshold", "info")
+NAMES = ("fit", "choose", "calibrate", "score", "rul", "rul to a threshold", "check", "check forward", "info")
 
 
 def test_every_command_is_tried(work):

@@ -208,3 +208,17 @@ def test_units_unlike_training_are_named_and_the_column_says_why(files, capsys, 
     whole = io.StringIO()
     run(folder / "fleet.cem", folder / "running.csv", out=whole)
     assert "flags" not in whole.getvalue()
+
+
+def test_a_threshold_has_flags_too(files, capsys, tmp_path) -> None:
+    """A typing error would decide when a unit crosses, and no column would say so."""
+    folder, _ = files
+    lines = (folder / "running.csv").read_text().splitlines()
+    unit, time, first, _ = lines[5].split(",")
+    lines[5] = f"{unit},{time},{first},1e6"
+    (tmp_path / "broken.csv").write_text("\n".join(lines) + "\n")
+    words = ("--channel", "a", "--threshold", "9070", "--json")
+    with pytest.warns(SuspectDataWarning, match=f"'{unit}'.*reading of b"):
+        run(folder / "forward.cem", tmp_path / "broken.csv", *words)
+    broken = json.loads(capsys.readouterr().out)["units"]
+    assert [row["flags"] for row in broken] == ["1 reading of b left out", "", "", ""]

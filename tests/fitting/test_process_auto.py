@@ -85,3 +85,11 @@ def test_a_file_keeps_what_was_tried(tmp_path):
 def test_an_unknown_kind_is_told_that_there_is_auto():
     with pytest.raises(OptionError, match="'ou', 'auto'"):
         fitted(wandering_fleet(None, n_units=3), "automatic")
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_units_of_two_readings_are_too_short_to_forecast():
+    """NumPy warned of the mean of nothing, once for each kind and score; there is nothing to compare by."""
+    rng = np.random.default_rng(0)
+    panel = cem.Panel.from_arrays(np.arange(2.0), rng.normal(size=(14, 2, 1)), channels=["x"])
+    assert fitted(panel).process_ == {}

@@ -145,3 +145,21 @@ def test_intervals_of_lives_hold_where_units_wander():
     low, high = law.interval(0.9)
     assert len(lives) > 80 and sigma > 0
     assert 0.83 < ((low <= lives) & (lives <= high)).mean() < 0.97
+
+
+@pytest.mark.parametrize("kind", ["wiener", "ou"])
+def test_a_long_horizon_does_not_move_the_law(kind):
+    """Its cells were so long that curves, taken as straight in each, crossed at once: a median of 0 for one of 12."""
+    basis = cem.Polynomial(2).bind((0.0, 20.0))
+    fitted = np.linalg.solve(basis(np.array([0.0, 10.0, 20.0])), [0.0, 2.25, 5.0])  # t/5 + t²/400
+    process = ChannelProcess(kind, 0.02, 0.05 if kind == "ou" else None)
+    wander = Wander(process, np.ones(1), np.zeros((1, 2, 4)), np.zeros((1, 3)))
+    laws = [
+        first_passage(
+            basis, [[1.0]], fitted[None, None], np.zeros((1, 1, 3, 3)), 0.0, 0.0, 3.0, wander=wander, horizon=horizon
+        )
+        for horizon in (20.0, 100.0, 1e8)
+    ]
+    medians = np.array([law.median()[0] for law in laws])
+    np.testing.assert_allclose(medians, medians[0], rtol=0.02)
+    assert 11 < medians[0] < 14

@@ -66,3 +66,13 @@ def test_a_wrong_option_is_named(given, message):
 def test_a_process_that_cannot_be_is_refused(arguments):
     with pytest.raises(OptionError):
         ChannelProcess(*arguments)
+
+
+@pytest.mark.parametrize("process", PROCESSES, ids=str)
+def test_one_step_is_that_of_many(process):
+    """A stream would drift from the batch; a gap beyond all reason would end it with an OverflowError."""
+    gaps = np.array([0.0, 1e-9, 0.3, 7.0, 1e5, 1e200])
+    with np.errstate(all="ignore"):
+        many = process.steps(gaps)
+    for gap, wanted in zip(gaps.tolist(), many, strict=True):
+        np.testing.assert_allclose(process.step(gap), wanted, rtol=1e-15)

@@ -216,21 +216,10 @@ def test_misfits_are_those_of_dense_covariances(prognosis, running):
             assert found[l, c] == pytest.approx(rest @ np.linalg.solve(dense, rest), rel=1e-8)
 
 
-def test_the_map_of_fits_is_piecewise_linear_and_nowhere_steeper_than_1():
+def test_no_map_of_fits_is_steeper_than_1():
     """Few training units would make an ordinary unit look strange."""
-    knots = np.array([[[-3.0, 0.0, 5.0], [-2.0, 0.5, 4.0]]])
-    reference = FitReference(np.array([-2.0, 0.0, 2.0]), knots)
-    z = np.array([-9.0, -3.0, -1.0, 0.0, 3.0, 5.0, 10.0])
-    expected = np.interp(z[1:-1], knots[0, 0], reference.scores)
-    got = reference.scores_of_units(z, np.zeros(7, dtype=np.intp))
-    np.testing.assert_allclose(got[1:-1], expected, atol=1e-12)
-    np.testing.assert_allclose(got[[0, -1]], [-6.0, 4.0])
-    np.testing.assert_allclose(
-        reference.channel_scores(np.array([[4.0]]), np.zeros(1, dtype=np.intp)), [[2.0]], atol=1e-12
-    )
-    model = model_of()
-    saved = FitReference.from_dict(model.training[FIT_REFERENCE])
-    assert (np.diff(saved.knots, axis=-1) >= np.diff(saved.scores) - 1e-3).all()
+    saved = FitReference.from_dict(model_of().training[FIT_REFERENCE])
+    assert (np.diff(saved.knots, axis=-1) >= np.diff(saved.scores) - 1e-3).all() and (saved.slopes <= 1.002).all()
     assert np.isnan(fit_score(np.zeros(1), np.zeros(1)))
 
 

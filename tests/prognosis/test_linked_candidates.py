@@ -4,49 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from candidate_cases import linked_problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cem.errors import OptionError, PredictionError
-from cem.mixture.parameters import Parameters
 from cem.prognosis import _rul
 from cem.prognosis.candidates import Candidates
-from cem.statistics.anchored import AnchoredStatistics
-
-
-def problem(seed, sizes, rank, n_modes, n_grid, n_units=3, spread=1.0):
-    """Units of ragged histories, a channel or two of which nothing was read, and a model of linked channels."""
-    rng = np.random.default_rng(seed)
-    triangles, projections = [], []
-    counts = rng.integers(0, 12, (n_units, len(sizes)))
-    counts[:, rng.integers(len(sizes))] += 1
-    for c, p in enumerate(sizes):
-        R = np.zeros((n_units, p, p))
-        w = np.zeros((n_units, p))
-        for l in range(n_units):
-            n = int(counts[l, c])
-            if n:
-                whole = np.linalg.qr(rng.normal(size=(n, p + 1)) * np.append(np.ones(p), 3.0), mode="r")
-                kept = min(n, p, len(whole))
-                R[l, :kept], w[l, :kept] = whole[:kept, :p], whole[:kept, p]
-        triangles.append(R)
-        projections.append(w)
-    statistics = AnchoredStatistics(
-        tuple(triangles), tuple(projections), rng.gamma(2.0, size=counts.shape), counts, np.ones(n_units), tuple("abc")
-    )
-    factors = [
-        np.tril(rng.normal(size=(n_modes, p, p))) * np.exp(rng.uniform(-spread, spread, (n_modes, 1, p))) for p in sizes
-    ]
-    parameters = Parameters(
-        np.full(n_modes, 1.0 / n_modes),
-        rng.normal(size=(n_modes, sum(sizes))),
-        np.concatenate([factor.reshape(n_modes, -1) for factor in factors], axis=1),
-        rng.gamma(3.0, size=(n_modes, len(sizes))),
-        sizes,
-        rng.normal(size=(n_modes, sum(sizes), rank)),
-    )
-    shifts = [np.triu(rng.normal(size=(n_grid, p, p))) + np.eye(p) for p in sizes]
-    return statistics, parameters, shifts, rng.uniform(0.2, 1.0, len(sizes)), rng.normal(size=(n_modes, rank))
 
 
 @pytest.mark.parametrize("level", _rul.LEVELS)
@@ -61,13 +25,13 @@ def problem(seed, sizes, rank, n_modes, n_grid, n_units=3, spread=1.0):
 )
 def test_registers_tell_what_the_plain_kernel_tells(level, seed, sizes, rank, n_modes, n_grid, spread):
     """p = 1 … 8, more factors than coefficients, n < p, channels not read, grids that fill no register."""
-    statistics, parameters, shifts, worth, directions = problem(
+    statistics, parameters, shifts, worth, directions = linked_problem(
         seed, tuple(sizes), rank, n_modes, n_grid, spread=spread
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CEM_INSTRUCTION_LEVEL", level)
         found, shared = Candidates(parameters, directions, worth).evidence_of_matrices(statistics, shifts)
-    wanted, other = Candidates(parameters, directions, worth).one_by_one(statistics, shifts)
+    wanted, _, other = Candidates(parameters, directions, worth).one_by_one(statistics, shifts)
     np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-7)
     np.testing.assert_allclose(shared.means, other.means, rtol=1e-7, atol=1e-7)
     np.testing.assert_allclose(shared.variances, other.variances, rtol=1e-6, atol=1e-9)
@@ -78,18 +42,18 @@ def test_registers_tell_what_the_plain_kernel_tells(level, seed, sizes, rank, n_
 
 def test_large_bases_and_shifts_that_mix_take_the_plain_kernel():
     """Nine coefficients, or sine–cosine pairs, fit no register: they must still be weighed."""
-    statistics, parameters, shifts, worth, _ = problem(1, (9, 2), 2, 2, 5)
+    statistics, parameters, shifts, worth, _ = linked_problem(1, (9, 2), 2, 2, 5)
     densities, _ = Candidates(parameters, None, worth).evidence_of_matrices(statistics, shifts)
     assert np.isfinite(densities).all()
-    statistics, parameters, shifts, worth, _ = problem(2, (2, 3), 2, 2, 5)
+    statistics, parameters, shifts, worth, _ = linked_problem(2, (2, 3), 2, 2, 5)
     shifts[0][:, 1, 0] = 0.5
     densities, _ = Candidates(parameters, None, worth).evidence_of_matrices(statistics, shifts)
-    wanted, _ = Candidates(parameters, None, worth).one_by_one(statistics, shifts)
+    wanted = Candidates(parameters, None, worth).one_by_one(statistics, shifts)[0]
     np.testing.assert_array_equal(densities, wanted)
 
 
 def test_a_unit_that_is_not_finite_is_named():
-    statistics, parameters, shifts, worth, _ = problem(3, (2, 3), 2, 2, 8)
+    statistics, parameters, shifts, worth, _ = linked_problem(3, (2, 3), 2, 2, 8)
     statistics.projections[0][1] = np.inf
     statistics.counts[1, 0] = 3
     with pytest.raises(PredictionError, match="unit 'b'"):

@@ -253,3 +253,13 @@ def test_an_underflow_is_zero_for_callers_who_let_numpy_raise(running) -> None:
         for t, x in zip(cut[0].times, cut[0].values, strict=True):
             unit.update(t, x)
         assert np.isfinite(unit.distribution().median()).all()
+
+
+def test_what_is_no_model_no_laws_and_no_calibration_is_refused_by_name(trained) -> None:
+    """The estimator in place of its model, and numbers: AttributeError of something inside."""
+    with pytest.raises(OptionError, match=r"type FailureModeEM; .* em\.model_"):
+        RemainingLife(cem.FailureModeEM(1))
+    with pytest.raises(OptionError, match="lifetimes is 3; a Lifetimes was expected"):
+        RemainingLife(trained, lifetimes=3)
+    with pytest.raises(OptionError, match="calibration is 3; a Calibration was expected"):
+        RemainingLife(trained, calibration=3)

@@ -228,3 +228,74 @@ def test_the_report_has_the_calibration(short, of_short) -> None:
     plain = of_short.replaced(calibration=None)
     bare = ThresholdLife(plain.model, 100.0).report(short[:3])
     assert "ThresholdLife(model).calibrated(panel)" in bare
+
+
+def test_a_file_keeps_how_far_the_law_looks(plain, tmp_path) -> None:
+    """A horizon that was calibrated with was lost in the file: the loaded prognosis answered otherwise, silently."""
+    model, panel = curved()
+    life = ThresholdLife(model, 100.0, options={"horizon": 400.0, "n_draws": 128, "random_state": 3})
+    life.save(tmp_path / "life.cem")
+    loaded = ThresholdLife.load(tmp_path / "life.cem")
+    assert loaded.options == life.options
+    np.testing.assert_array_equal(loaded.predict(panel[:2]).cdf([300.0]), life.predict(panel[:2]).cdf([300.0]))
+    again = ThresholdLife(loaded.model, 100.0, options={"monotone": False})  # as `cem rul` asks
+    assert again.options["horizon"] == 400.0
+    assert ThresholdLife(loaded.model, 90.0).options == {}
+
+
+def curved() -> tuple[cem.FailureModeModel, cem.Panel]:
+    panel = worn(12, 1, 120.0)
+    return cem.FailureModeEM(1, random_state=0, n_init=1).fit(panel).model_, panel
+
+
+def test_a_channel_may_be_named_by_its_position() -> None:
+    """Position 0 was taken for "no channel", and the response answered in its place."""
+    panel = worn(12, 1)
+    both = cem.Panel.from_arrays(
+        panel.times[: len(panel.times) // 12],
+        np.stack([-panel.values.reshape(12, -1), panel.values.reshape(12, -1)], axis=2),
+        channels=["down", "wear"], response="wear",
+    )  # fmt: skip
+    life = ThresholdLife(estimator().fit(both).model_, -100.0, channel=0)
+    assert (life.channel, life.direction) == ("down", "lower")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"threshold": object()}, "threshold is "),
+        ({"threshold": 3j}, "threshold is 3j"),
+        ({"options": {"horizons": 3.0}}, "no option 'horizons'; did you mean 'horizon'"),
+        ({"options": {"channel": "wear"}}, "no option 'channel'"),
+        ({"options": [1]}, r"options is \[1\]"),
+        ({"options": {"horizon": "x"}}, "horizon is 'x'"),
+        ({"options": {"horizon": float("nan")}}, "horizon is nan"),
+        ({"options": {"n_draws": 200.5}}, "n_draws is 200.5"),
+        ({"options": {"n_cells": "x"}}, "n_cells is 'x'"),
+        ({"options": {"random_state": -1}}, "random_state is -1"),
+        ({"options": {"monotone": "no"}}, "monotone is 'no'"),
+        ({"calibration": 3}, "calibration is 3"),
+    ],
+)
+def test_options_are_refused_when_they_are_given(plain, options, named: str) -> None:
+    """monotone='no' meant True, and the others failed in the middle of a prediction without their name."""
+    with pytest.raises(OptionError, match=named):
+        ThresholdLife(plain[0].model, **{"threshold": 100.0, **options})
+
+
+def test_messages_name_what_is_at_fault(plain) -> None:
+    """An estimator for its model, a panel without the channel, an argument that replaced does not have."""
+    prognosis, panel = plain
+    with pytest.raises(OptionError, match=r"type FailureModeEM; .* em\.model_"):
+        ThresholdLife(estimator(), 100.0)
+    with pytest.raises(PanelError, match="no channel 'wear'"):
+        prognosis.calibrated(cem.Panel.from_arrays(np.arange(3.0), np.ones((5, 3, 1)), channels=["heat"]))
+    with pytest.raises(OptionError, match="no argument 'foo'"):
+        prognosis.replaced(foo=1)
+    for cap in (0, float("nan"), "x"):
+        with pytest.raises(OptionError, match="cap is"):
+            prognosis.calibrated(panel, cap=cap)
+    with pytest.raises(OptionError, match="ages is 'x'"):
+        prognosis.calibrated(panel, ages="x")
+    with pytest.raises(OptionError, match="no option 'foo'"):
+        prognosis.model.remaining_life(panel, 100.0, foo=3)

@@ -64,6 +64,23 @@ def test_streaming_is_batch(model, panel):
         np.testing.assert_allclose(covariance, posterior.covariances[3, 1, c], rtol=1e-8, atol=1e-10)
 
 
+def test_readings_may_come_in_any_form_and_units_keep_apart(model, panel):
+    """A row of a table would be scored otherwise than the same array, or a unit as the one read before it."""
+    scorer = model.scorer()
+    plain, listed, named, other = (scorer.unit() for _ in range(4))
+    for t, x in zip(*rows_of(panel, 3), strict=True):
+        kept = x.copy()
+        plain.update(t, x)
+        listed.update(t, x.tolist())
+        other.update(t, 2.0 * x)
+        named.update(t, dict(zip(panel.channels, x.tolist(), strict=True)))
+        np.testing.assert_array_equal(x, kept)
+    assert plain.to_bytes() == listed.to_bytes() == named.to_bytes() != other.to_bytes()
+    twin = plain.copy()
+    twin.update(1e3, rows_of(panel, 3)[1][-1])
+    assert plain.to_bytes() == named.to_bytes() != twin.to_bytes()
+
+
 def test_many_at_once_and_channel_by_channel_have_the_same_bits(model, panel):
     scorer = model.scorer()
     for l in range(panel.n_units):

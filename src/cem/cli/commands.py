@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cem import __version__
 from cem.cli.calibrate import add_parser as add_calibrate
+from cem.cli.check import add_parser as add_check
 from cem.cli.choose import add_parser as add_choose
 from cem.cli.conditions import (
     add_conditions,
@@ -157,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     add_choose(commands, epilog=_EPILOG)
     add_calibrate(commands, epilog=_EPILOG)
     add_rul(commands, epilog=_EPILOG)
+    add_check(commands, epilog=_EPILOG)
     add_report(commands, epilog=_EPILOG)
     add_plot(commands, epilog=_EPILOG)
     add_simulate(commands, epilog=_EPILOG)

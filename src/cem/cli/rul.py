@@ -210,7 +210,6 @@ def _predicted(
                 NoSkillWarning,
             )
         law: RemainingLifeLaw = prognosis.predict(panel)
-        _warn_of_flags(law)
     else:
         life = threshold_life(options, model)
         law = crossing = life.predict(panel)
@@ -220,6 +219,7 @@ def _predicted(
         direction = crossing.direction
         header += ["p_crossed", "p_never"]
         chances_of_crossing = [crossing.probability_crossed, crossing.probability_never]
+    _warn_of_flags(law)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConditionalMeanWarning)  # p_never stands beside it
         columns = [law.mean(options.cap), law.median(), *law.interval(options.level), *chances_of_crossing]

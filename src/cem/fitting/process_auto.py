@@ -175,6 +175,8 @@ def _scores(one: OneChannel, process: ChannelProcess | None) -> tuple[FloatArray
                 found[row, out] = cuts
         except (FitError, PredictionError, np.linalg.LinAlgError):
             return None
+    if np.isnan(found[1]).all():  # no unit has readings enough to forecast some from others
+        return None
     return found[0], found[1], found[2]
 
 

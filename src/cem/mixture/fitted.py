@@ -56,6 +56,19 @@ class ChannelParameters(NamedTuple):
     noise_variance: float  # σ²_kc, in squared units of the channel
 
 
+def require_model(model: object) -> None:
+    """OptionError for what is no fitted model, such as the estimator.
+
+    Parameters
+    ----------
+    model : object
+        What was given.
+    """
+    if not isinstance(model, FittedMixture):
+        hint = "; the model of an estimator is em.model_" if hasattr(model, "get_params") else ""
+        raise OptionError(f"model is of type {type(model).__name__}; a FailureModeModel was expected{hint}")
+
+
 class FittedMixture:
     """A fitted mixture of linear mixed-effects models (model.md §2): parameters only; immutable.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import ConditionalMeanWarning, OptionError, PredictionError
 from cem.errors.names import listed
+from cem.errors.options import integer, real, shortened
 from cem.errors.warning import warn
 from cem.numerics.floating import underflow_is_zero
 
@@ -26,6 +27,28 @@ _NEVER_MATTERS = 1e-6
 """Above this probability that a life never ends, `mean` warns that it is of the lives that do."""
 
 _MOST_NAMED = 3
+_MOST_DRAWS = 10**9
+_A_LEVEL = "a number between 0 and 1, both excluded,"
+
+
+def _numbers(option: str, given: ArrayLike, what: str) -> FloatArray:
+    """Floats of an argument; OptionError for text, ragged sequences, and spans of time in a unit of their own."""
+    try:
+        read = np.asarray(given)
+        if read.dtype.kind in "mMSUc":
+            raise TypeError
+        return np.asarray(read, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise OptionError(f"{option} is {shortened(given)}; {what} was expected") from None
+
+
+def _is_above_0(number: object) -> bool:
+    if isinstance(number, str | bytes | bool | np.bool_) or np.ndim(number):  # type: ignore[arg-type]
+        return False
+    try:
+        return float(number) > 0  # type: ignore[arg-type]  # what is no number raises TypeError
+    except (TypeError, ValueError):
+        return False
 
 
 class RemainingLifeLaw(ABC):
@@ -153,10 +176,7 @@ class RemainingLifeLaw(ABC):
         >>> law.failure_probability(20.0)
         array([0.5])
         """
-        try:
-            asked = np.asarray(h, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise OptionError(f"h is {h!r}; a time from now, or several in a sequence, was expected") from None
+        asked = _numbers("h", h, "a time from now in the panel's unit, or several,")
         if asked.ndim > 1:
             raise OptionError(f"h has shape {asked.shape}; a number or shape (m,) was expected")
         bad = asked[~(asked >= 0)]
@@ -165,7 +185,12 @@ class RemainingLifeLaw(ABC):
         if np.any(asked > self.horizon):
             raise OptionError(
                 f"h is {asked.max():g}, and crossings were looked for up to the horizon of {self.horizon:g} from now; "
-                f"ask for less, or for a law that reaches further: remaining_life(..., horizon={asked.max():g})"
+                + (
+                    "ask for less"
+                    if np.isinf(asked.max())
+                    else "ask for less, or for a law that reaches further: "
+                    f"remaining_life(..., horizon={asked.max():g})"
+                )
             )
         found = self._cdf(self._by_unit(asked))
         return found[:, 0] if asked.ndim == 0 else found
@@ -186,7 +211,7 @@ class RemainingLifeLaw(ABC):
         OptionError
             There is not one number for each unit, one is NaN, or it is inf and the unit cannot last for ever.
         """
-        true = np.asarray(truth, dtype=np.float64)
+        true = _numbers("truth", truth, "a number for each unit, its remaining life,")
         if true.shape != (self.n_units,):
             raise OptionError(f"truth has shape {true.shape}; ({self.n_units},) was expected")
         never = self.probability_never
@@ -213,7 +238,7 @@ class RemainingLifeLaw(ABC):
         q : float or array_like of shape (m,)
             Probabilities between 0 and 1, both excluded.
         """
-        levels = np.asarray(q, dtype=np.float64)
+        levels = _numbers("q", q, "a level between 0 and 1, or several,")
         if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
             raise OptionError(f"q is {q!r}; levels between 0 and 1, both excluded, were expected")
         found = self._quantile(np.broadcast_to(np.atleast_1d(levels), (self.n_units, levels.size)))
@@ -234,8 +259,9 @@ class RemainingLifeLaw(ABC):
         level : float
             Probability of the interval, between 0 and 1.
         """
+        level = real("level", level, _A_LEVEL)
         if not 0 < level < 1:
-            raise OptionError(f"level is {level}; a number between 0 and 1, both excluded, was expected")
+            raise OptionError(f"level is {level}; {_A_LEVEL} was expected")
         ends = self.quantile([0.5 - level / 2, 0.5 + level / 2])
         return ends[:, 0], ends[:, 1]
 
@@ -259,10 +285,10 @@ class RemainingLifeLaw(ABC):
         ConditionalMeanWarning
             There is no cap, and the life of some unit may never end (with a probability above 1e-6).
         """
-        if cap is not None and not cap > 0:
-            raise OptionError(f"cap is {cap}; a number above 0 was expected")
+        if cap is not None and not _is_above_0(cap):
+            raise OptionError(f"cap is {shortened(cap)}; a number above 0 was expected")
         if cap is not None and np.isfinite(cap):
-            return self._mean(cap)
+            return self._mean(float(cap))
         means = self._mean(None)
         if cap is not None:
             return np.where(self.probability_never > 0, np.inf, means)
@@ -297,10 +323,16 @@ class RemainingLifeLaw(ABC):
         random_state : int or Generator, optional
             Seed of the draws.
         """
-        if n < 1:
-            raise OptionError(f"n is {n}; 1 or more draws were expected")
+        n = integer("n", n, 1, _MOST_DRAWS)
+        try:
+            generator = np.random.default_rng(random_state)
+        except (TypeError, ValueError):
+            raise OptionError(
+                f"random_state is {shortened(random_state)}; a whole number of at least 0, a Generator or None was "
+                "expected"
+            ) from None
         # Levels from an open interval, because level 0 has no quantile.
-        levels = 1.0 - np.random.default_rng(random_state).random((self.n_units, n))
+        levels = 1.0 - generator.random((self.n_units, n))
         return self._quantile(np.clip(levels, 1e-16, 1.0 - 1e-16))
 
     # ---- how well the units fit ---------------------------------------------------------------------------------
@@ -310,7 +342,9 @@ class RemainingLifeLaw(ABC):
         """How common such a fit is, shape (L,): the probability that a training unit fits as strangely as this one.
 
         It compares the channels that were not left out with training units cut off at random ages. Near 0, no training
-        unit is explained like this unit. NaN: the model's fit kept nothing to compare with. None: there was no gate.
+        unit is explained like this unit. A law to a threshold compares all channels with what the model itself expects.
+        NaN: there was nothing to compare with, or with a threshold ``gate="on"`` was not asked for. None: there was no
+        gate.
         """
         return None if self._fits is None else self._fits.fit
 
@@ -358,11 +392,17 @@ class RemainingLifeLaw(ABC):
         try:
             kept = np.atleast_1d(np.arange(self.n_units)[which])
         except (IndexError, TypeError, ValueError):
+            kept = None
+        if kept is None or kept.ndim != 1 or which is None or isinstance(which, bool | np.bool_):
             raise OptionError(
                 f"units cannot be chosen by {which!r}; a position below {self.n_units}, a slice, a list of positions "
                 "or a mask was expected; use unit(name) for a unit's name"
-            ) from None
+            )
         return self._selected(kept)
+
+    def __iter__(self) -> Iterator[Self]:
+        """The laws of single units, one after the other."""
+        return (self[i] for i in range(self.n_units))
 
     def unit(self, name: Hashable) -> Self:
         """Return the law of one unit, by its name.
@@ -378,7 +418,7 @@ class RemainingLifeLaw(ABC):
 
     def _by_unit(self, times: ArrayLike) -> FloatArray:
         """Remaining lives (m,) or (L, m) or a number, as (L, m)."""
-        lives = np.asarray(times, dtype=np.float64)
+        lives = _numbers("times", times, "a remaining life in the panel's unit, or several,")
         if np.isnan(lives).any():
             raise OptionError("some remaining lives are NaN; numbers were expected")
         if lives.ndim < 2:

@@ -443,6 +443,26 @@ def _one_channel(
     )
 
 
+def channel_misfits(statistics: SufficientStatistics, parameters: Parameters) -> FloatArray:
+    """The quadratic form of (11) of each channel alone, shape (L, K, C); 0 without readings.
+
+    Parameters
+    ----------
+    statistics : SufficientStatistics
+    parameters : Parameters
+        In internal coordinates. If channels are linked, their loadings add to their covariances.
+    """
+    from cem.mixture import _prediction
+
+    alone, shape = parameters.marginal(), (statistics.n_units, parameters.n_modes)
+    found = np.empty((*shape, statistics.layout.n_channels))
+    for c in range(found.shape[2]):
+        misfits = np.empty(shape)
+        _prediction.log_densities(*_one_channel(statistics, alone, c), np.empty(shape), misfits)
+        found[..., c] = misfits
+    return found
+
+
 def forecast_channel(
     statistics: SufficientStatistics,
     parameters: Parameters,

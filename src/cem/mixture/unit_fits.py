@@ -16,6 +16,11 @@ __all__ = ["UnitFits"]
 
 FloatArray = NDArray[np.float64]
 
+_UNLIKE = {"age": "no training unit fits like this", "time": "unlike every mode"}
+
+_OFF = 4.652581580710502e-4
+"""2 Φ(−3.5): a channel whose fit is less common is off."""
+
 _BY_UNIT = ("fit", "channel_fit", "readings_left_out", "channels_left_out", "beyond", "unlike")
 
 
@@ -39,7 +44,9 @@ class UnitFits:
     unlike : ndarray of shape (L,), bool
         No training unit fits as the unit does.
     clock : str
-        What the time of a reading is: "age" or "time".
+        What the time of a reading is: "age", or on the forward axis "time".
+    is_judged : bool
+        Whether `fit` and `channel_fit` were evaluated.
     """
 
     channels: tuple[str, ...]
@@ -50,6 +57,7 @@ class UnitFits:
     beyond: NDArray[np.bool_]
     unlike: NDArray[np.bool_]
     clock: str = "age"
+    is_judged: bool = True
 
     def __post_init__(self) -> None:
         for name in _BY_UNIT:
@@ -69,6 +77,12 @@ class UnitFits:
         """Units whose law is averaged with that of their age alone, (L,)."""
         return self.beyond | self.unlike
 
+    @property
+    def channels_off(self) -> NDArray[np.bool_]:
+        """Channels that were left out, or fit as hardly any training unit's does, (L, C)."""
+        with np.errstate(invalid="ignore"):
+            return self.channels_left_out | (self.channel_fit < _OFF)
+
     @cached_property
     def flags(self) -> tuple[tuple[str, ...], ...]:
         """What a user should know of each unit, in words; an empty tuple: nothing."""
@@ -79,8 +93,11 @@ class UnitFits:
         if self.beyond[l]:
             found.append(f"{self.clock} beyond training")
         if self.unlike[l]:
-            found.append("no training unit fits like this")
-        found += [f"channel {self.channels[c]} left out" for c in np.flatnonzero(self.channels_left_out[l])]
+            found.append(_UNLIKE[self.clock])
+        found += [
+            f"channel {self.channels[c]} {'left out' if self.channels_left_out[l, c] else 'fits no mode'}"
+            for c in np.flatnonzero(self.channels_off[l])
+        ]
         found += [
             f"{counted(n, 'reading')} of {self.channels[c]} left out"
             for c, n in enumerate(self.readings_left_out[l].tolist())
@@ -93,7 +110,7 @@ class UnitFits:
         return replace(self, **{name: getattr(self, name)[kept] for name in _BY_UNIT})
 
     def columns(self) -> dict[str, Any]:
-        """The columns of a table of units: fit and flags."""
+        """The columns of a table of units: fit, unless a law to a threshold did not ask for it, and flags."""
         flags = np.empty(len(self.fit), dtype=object)
         flags[:] = ["; ".join(own) for own in self.flags]
-        return {"fit": self.fit.copy(), "flags": flags}
+        return {**({"fit": self.fit.copy()} if self.is_judged else {}), "flags": flags}

@@ -12,7 +12,7 @@ It is nowhere steeper than 1, so that few training units do not make a unit look
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,12 +32,29 @@ if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
 
-__all__ = ["FIT_REFERENCE", "ChannelMisfits", "FitReference", "fit_score", "with_reference"]
+__all__ = [
+    "BOX",
+    "FIT_REFERENCE",
+    "STRANGE",
+    "TIMES_OF_BOX",
+    "ChannelMisfits",
+    "FitReference",
+    "bounds_of_readings",
+    "cut_offs",
+    "fit_score",
+    "with_reference",
+]
 
 FloatArray = NDArray[np.float64]
 
 FIT_REFERENCE = "fit_reference"
 """Key of a model's record."""
+
+BOX = 8.0
+"""Standard deviations of a new unit's reading beyond which it is not one of the channel."""
+STRANGE = 3.5
+"""Normal score of a fit beyond which it is unlike that of training units."""
+TIMES_OF_BOX = 200
 
 SCORES = (-2.3, -1.5, -0.75, 0.0, 0.75, 1.5, 2.3)
 """Normal scores of the quantiles that are kept."""
@@ -58,6 +75,29 @@ def fit_score(misfits: FloatArray, counts: NDArray[Any]) -> FloatArray:
         spread = 2.0 / (9.0 * counts)
         found: FloatArray = (np.cbrt(misfits / counts) - 1.0 + spread) / np.sqrt(spread)
     return found
+
+
+def bounds_of_readings(
+    parameters: Parameters, channel: int, phi: FloatArray, wander: FloatArray | float = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    """The lowest and highest reading of a channel in any mode, 8 standard deviations from its mean curve, each (m,).
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Of channels that are not linked, in the panel's units.
+    channel : int
+        Position of the channel.
+    phi : ndarray of shape (m, p)
+        The columns that vary by mode, at m times.
+    wander : ndarray of shape (m,), optional
+        Variance of the unit's wander then, in units of the noise variance.
+    """
+    layout, noise = parameters.layout, parameters.noise_variances[:, channel, None]
+    curves = layout.vector(parameters.means, channel) @ phi.T
+    spread = np.square(np.swapaxes(layout.matrix(parameters.factors, channel), 1, 2) @ phi.T).sum(axis=1)
+    far = BOX * np.sqrt(spread + noise * (1.0 + wander))
+    return (curves - far).min(axis=0), (curves + far).max(axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,44 +128,40 @@ class FitReference:
         failed = np.flatnonzero(~np.isnan(panel.failure_times))
         if not failed.size:
             return None
-        rng = np.random.default_rng(_SEED)
-        rows, found = np.diff(panel.offsets), []
-        times = max(1, min(-(-_CUT_OFFS // failed.size), _CUT_OFFS_OF_A_UNIT))
-        for _ in range(times):
-            some = np.sort(rng.permutation(failed)[: _CUT_OFFS // times])
-            n = np.ceil(rows[some] * rng.uniform(_YOUNGEST, 1.0, some.size)).astype(np.int64)
-            early = panel[some].until(panel.times[panel.offsets[some] + n - 1])
-            found.append(_scores_of(model, early, panel.failure_times[some]))
+        shifted = shifted_form(model)
+        misfits = ChannelMisfits(shifted.user_parameters())
+        found = [
+            _scores_of(model, shifted, misfits, early, panel.failure_times[some])
+            for early, some in cut_offs(panel, failed)
+        ]
         z, modes = (np.concatenate([one[i] for one in found]) for i in range(2))
+        return cls.of_scores(z, modes, model.n_modes)
+
+    @classmethod
+    def of_scores(cls, z: FloatArray, modes: NDArray[np.intp], n_modes: int) -> FitReference | None:
+        """The reference from z of cut-offs, (n, 1 + C), and their modes, (n,); None if they are too few."""
         if len(z) < _LEAST:
             return None
         every = _knots(z)
-        by_mode = [_knots(own) if len(own := z[modes == k]) >= _LEAST else every for k in range(model.n_modes)]
+        by_mode = [_knots(own) if _LEAST <= len(own := z[modes == k]) < len(z) else every for k in range(n_modes)]
         return cls(np.array(SCORES), np.stack(by_mode))
 
     @cached_property
-    def _pieces(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """The maps as a first value, and hinges: knots (K, 1 + C, m − 1) and the slope that each adds."""
-        slopes = np.diff(self.scores) / np.diff(self.knots, axis=-1)
-        added = np.diff(slopes, axis=-1)
-        return slopes[..., 0], self.knots[..., 1:-1], added
-
-    def _scored(
-        self, z: FloatArray, first: FloatArray, slope: FloatArray, knots: FloatArray, added: FloatArray
-    ) -> FloatArray:
-        beyond = np.maximum(z[..., None] - knots, 0.0)
-        found: FloatArray = self.scores[0] + slope * (z - first) + (added * beyond).sum(axis=-1)
+    def slopes(self) -> FloatArray:
+        """By how much the normal score rises with z between two knots, (K, 1 + C, m − 1)."""
+        found: FloatArray = np.diff(self.scores) / np.diff(self.knots, axis=-1)
         return found
 
-    def channel_scores(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
-        """Normal scores of each channel's z, (L, C), for units of these modes, (L,); NaN stays NaN."""
-        slope, knots, added = (part[modes, 1:] for part in self._pieces)
-        return self._scored(z, self.knots[modes, 1:, 0], slope, knots, added)
+    def normal_scores(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
+        """Normal scores of z of all channels and of each, (L, 1 + C), of units of these modes, (L,); NaN stays NaN.
 
-    def scores_of_units(self, z: FloatArray, modes: NDArray[np.intp]) -> FloatArray:
-        """The same of z of all channels together, (L,)."""
-        slope, knots, added = (part[modes, 0] for part in self._pieces)
-        return self._scored(z, self.knots[modes, 0, 0], slope, knots, added)
+        On the time to failure a kernel does the same for the candidates that it compares: `_rul.judge`.
+        """
+        slopes = self.slopes
+        added = np.diff(slopes, axis=-1)[modes]
+        beyond = np.maximum(z[..., None] - self.knots[modes, :, 1:-1], 0.0)
+        found: FloatArray = self.scores[0] + slopes[modes, :, 0] * (z - self.knots[modes, :, 0])
+        return found + np.asarray((added * beyond).sum(axis=-1))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the reference as JSON can hold it."""
@@ -135,6 +171,23 @@ class FitReference:
     def from_dict(cls, saved: Mapping[str, Any]) -> FitReference:
         """Restore a reference from `to_dict`."""
         return cls(np.array(saved["scores"], dtype=np.float64), np.array(saved["knots"], dtype=np.float64))
+
+
+def cut_offs(panel: Panel, units: NDArray[np.intp]) -> Iterator[tuple[Panel, NDArray[np.intp]]]:
+    """Units cut off at random readings, and their positions: some 200 altogether, one unit up to five times.
+
+    Parameters
+    ----------
+    panel : Panel
+    units : ndarray of shape (n,)
+        Positions of those that may be taken; one or more.
+    """
+    rng, rows = np.random.default_rng(_SEED), np.diff(panel.offsets)
+    times = max(1, min(-(-_CUT_OFFS // units.size), _CUT_OFFS_OF_A_UNIT))
+    for _ in range(times):
+        some = np.sort(rng.permutation(units)[: _CUT_OFFS // times])
+        n = np.ceil(rows[some] * rng.uniform(_YOUNGEST, 1.0, some.size)).astype(np.int64)
+        yield panel[some].until(panel.times[panel.offsets[some] + n - 1]), some
 
 
 def with_reference(model: FailureModeModel, panel: Panel) -> FailureModeModel:
@@ -158,10 +211,13 @@ def with_reference(model: FailureModeModel, panel: Panel) -> FailureModeModel:
 def _knots(z: FloatArray) -> FloatArray:
     """Quantiles of columns, (1 + C, m) from (n, 1 + C), spread from the middle on until no map is steeper than 1."""
     scores = np.array(SCORES)
-    found = np.empty((z.shape[1], len(scores)))
-    for column, own in zip(z.T, found, strict=True):
-        seen = column[np.isfinite(column)]
-        own[:] = np.quantile(seen, normal_cdf(scores)) if len(seen) >= _LEAST else scores
+    levels, finite = normal_cdf(scores), np.isfinite(z)
+    if len(z) >= _LEAST and finite.all():
+        found = np.ascontiguousarray(np.quantile(z, levels, axis=0).T)
+    else:
+        found = np.empty((z.shape[1], len(scores)))
+        for own, column, known in zip(found, z.T, finite.T, strict=True):
+            own[:] = np.quantile(column[known], levels) if known.sum() >= _LEAST else scores
     middle, steps = len(scores) // 2, np.diff(scores)
     for j in range(middle, len(scores) - 1):
         found[:, j + 1] = np.maximum(found[:, j + 1], found[:, j] + steps[j])
@@ -229,12 +285,13 @@ class ChannelMisfits:
         return found
 
 
-def _scores_of(model: FailureModeModel, panel: Panel, lives: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
+def _scores_of(
+    model: FailureModeModel, shifted: FailureModeModel, misfits: ChannelMisfits, panel: Panel, lives: FloatArray
+) -> tuple[FloatArray, NDArray[np.intp]]:
     """z of all channels and of each, (L, 1 + C), at the true lives and the most probable mode; and that mode, (L,)."""
     modes = np.zeros(panel.n_units, dtype=np.intp)
     if model.n_modes > 1:
         modes = model.predict_proba(panel.with_failure_times(lives)).argmax(axis=1)
-    shifted = shifted_form(model)
     panel = adjusted_panel(shifted, shifted.with_own_channels(panel))
     plan = plan_of(shifted, panel)
     anchored = anchored_statistics(panel, shifted.bases, plan)
@@ -247,8 +304,7 @@ def _scores_of(model: FailureModeModel, panel: Panel, lives: FloatArray) -> tupl
         moves = [shifted_columns(*own, left) for own in zip(shifted.bases, plan.random, plan.fixed, strict=True)]
     triangles, projections, norms, _ = anchored.packed(np.ones(panel.n_channels))
     together = np.concatenate([own.reshape(len(left), -1) for own in moves], axis=1)
-    misfits = ChannelMisfits(shifted.user_parameters())(triangles, projections, norms, together, modes)
-    return fit_scores(misfits, anchored.counts), modes
+    return fit_scores(misfits(triangles, projections, norms, together, modes), anchored.counts), modes
 
 
 def fit_scores(misfits: FloatArray, counts: NDArray[np.int64]) -> FloatArray:

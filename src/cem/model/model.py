@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cem.model.uncertain import UncertainModel
     from cem.panel.panel import Panel
     from cem.plot.trajectories import TrajectoryDisplay
+    from cem.prognosis.model_check import ModelCheck
     from cem.scoring.scorer import Scorer
 
 __all__ = ["ChannelParameters", "FailureModeModel"]
@@ -226,6 +227,44 @@ class FailureModeModel(ModelOutputs, ConditionAttributes):
 
         page: str = room("report").report(self, panel, path, threshold=threshold, **options)
         return page
+
+    def check(self, panel: Panel, training: Panel | None = None) -> ModelCheck:
+        """Say how well the model fits these units, and which units and channels it does not know.
+
+        On the time to failure each unit counts as running at its last reading, failed or not, and its fit is compared
+        with those of training units cut off at random ages, as by the gate of `cem.RemainingLife`. On the forward axis
+        it is compared with those of `training`, or else with what the model itself expects, so that a basis that
+        misfits shows in most units.
+
+        Parameters
+        ----------
+        panel : Panel
+            As for `predict_proba`; times of running units count from when each was new, as in training.
+        training : Panel, optional
+            The units of the fit, for a model on the forward time axis; 20 or more cut-offs, five a unit, are needed.
+
+        Returns
+        -------
+        ModelCheck
+            Print it for a table.
+
+        Raises
+        ------
+        PredictionError
+            A channel that the model does not know; a unit of time, an origin or a unit of measurement other than that
+            of the training units.
+        OptionError
+            The model is on the time to failure and keeps no law of lifetimes, or `training` is given for it.
+
+        Warns
+        -----
+        ClockWarning
+            Times do not look like those in training.
+        """
+        from cem.extras import room
+
+        found: ModelCheck = room("prognosis.model_check").checked(self, panel, training)
+        return found
 
     def with_uncertainty(
         self,

@@ -302,6 +302,7 @@ class ModelOutputs(FittedMixture):
         channel: str | int | None = None,
         direction: Literal["auto", "upper", "lower"] = "auto",
         covariates: GivenCovariates = None,
+        gate: Literal["auto", "on"] | None = "auto",
         **options: Any,
     ) -> FirstPassage:
         """Predict when each unit's own noise-free curve first crosses a threshold (first-passage time).
@@ -327,6 +328,11 @@ class ModelOutputs(FittedMixture):
             (L,). "last" takes those that each unit read last. They are constant: what crosses the threshold is the
             curve of the unit at these conditions, and its past, too, counts as if it had run at them. Covariates of
             units come from the panel.
+        gate : {"auto", "on"}, optional
+            "auto": a reading that lies far outside of every mode is not entered, and `flags` of the law count such
+            readings and name units whose time is beyond training. If the last two readings of the threshold's channel
+            are out on the threshold's side, they are believed. "on": also how well each unit and each of its channels
+            fits a mode, which takes as long again as its mode probabilities. None: every reading counts.
         options
             horizon, n_draws, n_cells, random_state, monotone: as for `cem.passage.first_passage.first_passage`.
 
@@ -351,8 +357,15 @@ class ModelOutputs(FittedMixture):
         """
         from cem.passage.threshold import remaining_life_to_threshold
 
+        entered = None
+        if gate is not None:
+            from functools import partial
+
+            from cem.model.forward_fits import gated
+
+            entered = partial(gated, self, gate=gate)
         return remaining_life_to_threshold(
-            self, self._component_posterior, panel, threshold, channel, direction, options, covariates
+            self, self._component_posterior, panel, threshold, channel, direction, options, covariates, entered
         )
 
     def _component_posterior(self, panel: Panel) -> Posterior:

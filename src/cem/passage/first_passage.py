@@ -9,13 +9,15 @@ only NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError, PredictionError
+from cem.errors.names import did_you_mean
+from cem.errors.options import integer, real
 from cem.numerics.floating import underflow_is_zero
 from cem.passage.law import FirstPassage
 from cem.passage.simulated import N_SHIFTS, SimulatedPassage
@@ -25,13 +27,57 @@ if TYPE_CHECKING:
     from cem.basis.family import Basis
     from cem.passage.wandering import Wander
 
-__all__ = ["FirstPassage", "first_passage"]
+__all__ = ["FirstPassage", "checked_settings", "first_passage"]
 
 FloatArray = NDArray[np.float64]
 
 _KIND_POLYNOMIAL, _KIND_CONSTANT = 0, 4
 # Between its points a path that wanders is a bridge about a straight line.
 _CELLS_OF_A_WANDER = 96
+
+_A_HORIZON = "a finite length of time above 0"
+_SETTINGS = ("horizon", "n_draws", "n_cells", "random_state", "monotone")
+_MOST, _LARGEST_SEED = 10**7, 2**63 - 1
+
+
+def checked_settings(options: Mapping[str, Any], more: Sequence[str] = ()) -> dict[str, Any]:
+    """Return options of `first_passage` by name, as plain numbers.
+
+    Parameters
+    ----------
+    options : mapping
+        Any of horizon, n_draws, n_cells, random_state and monotone.
+    more : sequence of str
+        Names of others, which are returned as they are.
+
+    Raises
+    ------
+    OptionError
+        There is no such option, or it cannot have this value.
+    """
+    if not isinstance(options, Mapping):
+        raise OptionError(f"options is {options!r}; a dict with any of {', '.join(_SETTINGS)} was expected")
+    found, known = dict(options), (*_SETTINGS, *more)
+    for name, value in options.items():
+        if name in more:
+            continue
+        if name not in _SETTINGS:
+            raise OptionError(f"a law to a threshold has no option {name!r}; {did_you_mean(name, known)}")
+        if name == "monotone":
+            if not isinstance(value, bool | np.bool_):
+                raise OptionError(f"monotone is {value!r}; True or False was expected")
+            found[name] = bool(value)
+        elif name == "n_draws":
+            found[name] = integer(name, value, 8 * N_SHIFTS, _MOST)
+        elif value is None:  # the default; a seed of None is a new one every time
+            continue
+        elif name == "horizon":
+            found[name] = real(name, value, _A_HORIZON)
+            if not found[name] > 0:
+                raise OptionError(f"horizon is {value}; {_A_HORIZON} was expected")
+        else:
+            found[name] = integer(name, value, *((2, _MOST) if name == "n_cells" else (0, _LARGEST_SEED)))
+    return found
 
 
 @underflow_is_zero
@@ -48,7 +94,7 @@ def first_passage(
     horizon: float | None = None,
     n_draws: int = 2048,
     n_cells: int | None = None,
-    random_state: int = 0,
+    random_state: int | None = 0,
     units: Sequence[Hashable] | None = None,
     wander: Wander | None = None,
     monotone: bool = False,
@@ -84,7 +130,7 @@ def first_passage(
         the ends. Default: 2 for polynomials up to degree 3, which cubics reproduce exactly, and 96 otherwise. A Fourier
         basis needs some ten per period.
     random_state : int
-        Seed of the draws.
+        Seed of the draws, 0 or more; None for other draws every time.
     units : sequence of hashables, optional
         Names for messages.
     wander : Wander, optional
@@ -108,6 +154,12 @@ def first_passage(
         semi-definite, or t_now lies before t_first; with monotone=True, its curve almost never rises. The message names
         the unit.
     """
+    own = checked_settings({
+        "horizon": horizon, "n_draws": n_draws, "n_cells": n_cells, "random_state": random_state, "monotone": monotone,
+    })  # fmt: skip
+    horizon, n_draws, n_cells, random_state, monotone = (own[name] for name in _SETTINGS)
+    if random_state is None:
+        random_state = int(np.random.default_rng().integers(_LARGEST_SEED))
     rho = np.asarray(mode_probabilities, dtype=np.float64)
     mean, covariance = np.asarray(means, dtype=np.float64), np.asarray(covariances, dtype=np.float64)
     if rho.ndim != 2:
@@ -123,8 +175,6 @@ def first_passage(
         raise OptionError(f"direction is {direction!r}; 'upper' or 'lower' was expected")
     if n_cells is None:
         n_cells = 2 if basis.kind in (_KIND_POLYNOMIAL, _KIND_CONSTANT) and basis.size <= 4 else 96
-    if n_draws < 8 * N_SHIFTS or n_cells < 2:
-        raise OptionError(f"n_draws is {n_draws} and n_cells {n_cells}; at least {8 * N_SHIFTS} and 2 were expected")
     try:
         start, now = (np.broadcast_to(np.asarray(t, dtype=np.float64), (n_units,)) for t in (t_first, t_now))
         level = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (n_units, n_modes))
@@ -147,9 +197,9 @@ def first_passage(
         return straight
     if horizon is None:
         low, high = basis.domain
-        horizon = high - low
+        horizon = float(high - low)
     if not 0 < horizon < np.inf:
-        raise OptionError(f"horizon is {horizon}; a finite length of time above 0 was expected")
+        raise OptionError(f"horizon is {horizon}, the width of the basis' domain; give horizon=, {_A_HORIZON}")
     if wander is not None:
         from cem.passage.wandering import WanderingPassage
 

@@ -161,13 +161,7 @@ class StraightPassage(FirstPassage):
                 left = np.divide(distance, self._slope, out=np.zeros_like(distance), where=rises)
                 result[sure] = (self._weights * left).sum(axis=1)[sure] / ever[sure]
             return np.where(self._ended, 0.0, result)
-        # ∫ survival over [0, cap], on panels that are finer near 0 where a unit close to its end has all its mass.
-        edges = cap * np.concatenate([[0.0], np.geomspace(1e-6, 1.0, 25)])
-        nodes, weights = np.polynomial.legendre.leggauss(6)
-        half = 0.5 * np.diff(edges)
-        times = (edges[:-1] + half)[:, None] + half[:, None] * nodes
-        shares = (half[:, None] * weights).ravel()
-        return (1.0 - self.cdf(times.ravel())) @ shares
+        return self._capped_mean(cap)
 
     def standard_error(self, times: ArrayLike) -> FloatArray:
         return np.zeros(self._by_unit(times).shape)

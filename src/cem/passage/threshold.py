@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import OptionError, PredictionError, ThresholdWarning
 from cem.errors.names import listed
 from cem.errors.warning import warn
-from cem.passage.first_passage import FirstPassage, first_passage
+from cem.passage.first_passage import FirstPassage, checked_settings, first_passage
 
 if TYPE_CHECKING:
     from cem.mixture.asked_conditions import GivenCovariates
     from cem.mixture.fitted import FittedMixture
     from cem.mixture.held_conditions import ChannelHeld
     from cem.mixture.prediction import Posterior
+    from cem.mixture.unit_fits import UnitFits
     from cem.panel.panel import Panel
     from cem.passage.wandering import Wander
 
@@ -38,8 +39,10 @@ def remaining_life_to_threshold(
     direction: str,
     options: Mapping[str, Any],
     covariates: GivenCovariates = None,
+    entered: Callable[[Panel, int, str], tuple[Panel, UnitFits]] | None = None,
 ) -> FirstPassage:
-    """See `FailureModeModel.remaining_life`."""
+    """See `FailureModeModel.remaining_life`; `entered` takes the panel, the channel and the direction."""
+    options = checked_settings(options)
     if model.time_axis != "forward":
         raise OptionError(
             "a threshold is crossed on the forward time axis, and this model's is the time to failure; call "
@@ -67,6 +70,9 @@ def remaining_life_to_threshold(
         direction = crossing_direction(model, c, levels, held)
     elif direction in ("upper", "lower"):
         _warn_of_the_other_side(model, c, levels, direction, held)
+    fits = None
+    if entered is not None:
+        panel, fits = entered(panel, c, direction)
     posterior = posterior_of(panel)
     p, components = posterior.sizes[c], model.components
     means = posterior.means[:, :, c, :p]
@@ -95,7 +101,7 @@ def remaining_life_to_threshold(
     if components is not None:
         law.mode_probabilities = components.probabilities(law.mode_probabilities)
     law.mode_labels, law._backend = model.mode_labels, panel._backend
-    law.time_unit = model.time_unit or panel.time_unit
+    law.time_unit, law._fits = model.time_unit or panel.time_unit, fits
     return law
 
 

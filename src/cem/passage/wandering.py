@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Wander", "WanderingPassage"]
 
+_GROWTH = 0.03
+"""By how much each cell beyond the length of the training times ends later than the one before, as a share."""
+
 FloatArray = NDArray[np.float64]
 
 
@@ -100,7 +103,7 @@ class WanderingPassage(SimulatedPassage):
         roots = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))[..., None, :]
         lives = np.empty((n_units, n_modes, N_SHIFTS, per_shift))
         rises = np.ones(lives.shape, dtype=np.bool_) if monotone else None
-        ages = np.linspace(0.0, horizon, n_cells + 1)
+        ages = _cells(horizon, float(np.ptp(basis.domain)), n_cells)
         steps = process.steps(np.diff(ages))
         for unit in range(n_units):
             values, slopes = basis(now[unit] + ages), basis.derivative(now[unit] + ages)
@@ -124,6 +127,17 @@ class WanderingPassage(SimulatedPassage):
                     found = only_rise(basis, coefficients, now[unit], now[unit] + horizon)
                     rises[unit, mode] = found.reshape(N_SHIFTS, per_shift)
         self._count(lives, names, rho, rises)
+
+
+def _cells(horizon: float, known: float, n_cells: int) -> FloatArray:
+    """Ends of the cells, from 0 to the horizon: even over the length of the training times, and longer beyond.
+
+    Over a long horizon even cells are so long that a curve is nowhere near straight in them.
+    """
+    if not 0 < known < horizon:
+        return np.linspace(0.0, horizon, n_cells + 1)
+    n_more = int(np.ceil(np.log(horizon / known) / np.log1p(_GROWTH)))
+    return np.concatenate([np.linspace(0.0, known, n_cells + 1), np.geomspace(known, horizon, n_more + 1)[1:]])
 
 
 def _present(

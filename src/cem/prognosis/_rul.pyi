@@ -27,6 +27,37 @@ def candidate_log_densities(
     shared_out: _Float,
     level: int,
 ) -> None: ...
+def channel_log_densities(
+    sizes: _Int32,
+    shifts: _Float,
+    places: _Int32,
+    n_rows: int,
+    shift_starts: _Int32,
+    triangles: _Float,
+    projections: _Float,
+    residual_norms: _Float,
+    counts: _Float,
+    information: _Float,
+    modes: _Float,
+    log_densities_out: _Float,
+    misfits_out: _Float,
+    level: int,
+) -> None: ...
+def judge(
+    log_densities: _Float,
+    misfits: _Float,
+    counts: _Float,
+    tolerance: float,
+    strange: float,
+    modes: _Int32,
+    scores: _Float,
+    knots: _Float,
+    slopes: _Float,
+    fit_out: _Float,
+    channel_fit_out: _Float,
+    left_out: NDArray[np.uint8],
+    unlike_out: NDArray[np.uint8],
+) -> None: ...
 def enter(
     sizes: _Int32,
     moves: _Float,

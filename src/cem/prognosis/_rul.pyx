@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from libc.math cimport isnan
+from libc.math cimport isnan, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -71,6 +71,20 @@ cdef extern from "_law_kernel.h" nogil:
         const normal_table_t* table, Py_ssize_t n_grid, const double* edges, const double* masses, double outcome
     ) noexcept nogil
 
+cdef extern from "_gate_kernel.h" nogil:
+    ctypedef struct gate_t:
+        Py_ssize_t n_channels, n_modes, n_grid
+        double tolerance, strange
+        const int* modes
+        int n_knots
+        const double* scores
+        const double* knots
+        const double* slopes
+    void judge_unit(
+        const gate_t* gate, const double* logs, const double* misfits, const double* counts, double* scratch,
+        double* fit_out, double* channel_fit_out, unsigned char* left_out, unsigned char* unlike_out,
+    ) noexcept nogil
+
 WIDTH = RUL_WIDTH
 LARGEST_SIZE = RUL_LARGEST_SIZE
 LARGEST_RANK = RUL_LARGEST_RANK
@@ -90,36 +104,15 @@ def _check(name, Py_ssize_t found, Py_ssize_t expected):
         raise OptionError(f"{name} has {found} numbers; {expected} were expected")
 
 
-def candidate_log_densities(
-    const int[::1] sizes,               # (C,)
-    const double[:, :, ::1] shifts,     # (1 or L, n, n_grid)  entries of S(r) that may differ from 0, of the different
-                                        #                bases: common to all units, or each unit's own
-    const int[::1] places,              # (n,)           which of the n_rows each is
-    int n_rows,                         #                all entries, p^2 for each of the different bases
-    const int[::1] shift_starts,        # (C,)           the row at which the channel's begin
-    const double[:, ::1] triangles,     # (L, sum p^2)   R
-    const double[:, ::1] projections,   # (L, sum p)     w
-    const double[:, ::1] residual_norms,  # (L, C)
-    const double[:, ::1] counts,        # (L, C)         0 = not observed
-    const double[::1] modes,            # (K (3 C + (2 + 2 r) sum p + sum p^2),)  `mode_constants`, end to end
-    int rank,                           #                r; 0 where channels are not linked
-    const double[:, ::1] directions,    # (K, r)         gamma; (0, r) for none
-    double[:, :, ::1] log_densities_out,  # (L, K, n_grid)
-    double[:, :, :, ::1] shared_out,    # (2, L, K, n_grid)  mean and variance of gamma'f; (2, 0, 0, 0) for none
-    int level,                          #                from `level_number`
-):
-    """ln P(x | k, r) of units, in the panel's units: model.md (11), or (17), with R S(r) in place of R."""
-    cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], n_grid = log_densities_out.shape[2]
-    cdef Py_ssize_t n_given = places.shape[0], n_cells, P = 0, P2 = 0, at, i, l, c
-    cdef int K = <int>log_densities_out.shape[1], p
-    cdef long long bias
-    cdef bint linked_lives = directions.shape[0] > 0
-    cdef double* memory
-    cdef double* S
-    cdef double* mantissas
-    cdef long long* exponents
-    cdef double* scratch
-    cdef double* totals
+cdef (Py_ssize_t, Py_ssize_t) _checked(
+    const int[::1] sizes, const double[:, :, ::1] shifts, const int[::1] places, int n_rows,
+    const int[::1] shift_starts, const double[:, ::1] triangles, const double[:, ::1] projections,
+    const double[:, ::1] residual_norms, const double[:, ::1] counts, const double[::1] modes, int rank, int K,
+    Py_ssize_t n_grid, int level,
+) except *:
+    """sum p and sum p^2 of the arguments that `candidate_log_densities` describes; OptionError if they do not fit."""
+    cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], n_given = places.shape[0], P = 0, P2 = 0, i, c
+    cdef int p
     if not 0 <= level < len(LEVELS):
         raise OptionError(f"level is {level}; 0 to {len(LEVELS) - 1} were expected")
     if n_grid % RUL_WIDTH or n_grid == 0 or K == 0:
@@ -149,6 +142,55 @@ def candidate_log_densities(
         ("residual_norms", (residual_norms.shape[0], residual_norms.shape[1]), (L, C)),
         ("counts", (counts.shape[0], counts.shape[1]), (L, C)),
         ("modes", modes.shape[0], K * (RUL_CONSTANTS * C + (2 + 2 * rank) * P + P2)),
+    ):
+        if found != expected:
+            raise OptionError(f"{name} has the shape {found}; {expected} was expected")
+    return P, P2
+
+
+cdef void _lay(const double[:, :, ::1] shifts, const int[::1] places, Py_ssize_t l, double* S_out) noexcept nogil:
+    """S(r) of unit l, (n_rows, n_grid); entries that are not given stay as they are."""
+    cdef Py_ssize_t n_grid = shifts.shape[2], i
+    if l == 0 or shifts.shape[0] > 1:
+        for i in range(places.shape[0]):
+            memcpy(S_out + places[i] * n_grid, &shifts[l, i, 0], n_grid * sizeof(double))
+
+
+def candidate_log_densities(
+    const int[::1] sizes,               # (C,)
+    const double[:, :, ::1] shifts,     # (1 or L, n, n_grid)  entries of S(r) that may differ from 0, of the different
+                                        #                bases: common to all units, or each unit's own
+    const int[::1] places,              # (n,)           which of the n_rows each is
+    int n_rows,                         #                all entries, p^2 for each of the different bases
+    const int[::1] shift_starts,        # (C,)           the row at which the channel's begin
+    const double[:, ::1] triangles,     # (L, sum p^2)   R
+    const double[:, ::1] projections,   # (L, sum p)     w
+    const double[:, ::1] residual_norms,  # (L, C)
+    const double[:, ::1] counts,        # (L, C)         0 = not observed
+    const double[::1] modes,            # (K (3 C + (2 + 2 r) sum p + sum p^2),)  `mode_constants`, end to end
+    int rank,                           #                r; 0 where channels are not linked
+    const double[:, ::1] directions,    # (K, r)         gamma; (0, r) for none
+    double[:, :, ::1] log_densities_out,  # (L, K, n_grid)
+    double[:, :, :, ::1] shared_out,    # (2, L, K, n_grid)  mean and variance of gamma'f; (2, 0, 0, 0) for none
+    int level,                          #                from `level_number`
+):
+    """ln P(x | k, r) of units, in the panel's units: model.md (11), or (17), with R S(r) in place of R."""
+    cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], n_grid = log_densities_out.shape[2]
+    cdef Py_ssize_t n_cells, P, P2, at, i, l, c
+    cdef int K = <int>log_densities_out.shape[1], p
+    cdef long long bias
+    cdef bint linked_lives = directions.shape[0] > 0
+    cdef double* memory
+    cdef double* S
+    cdef double* mantissas
+    cdef long long* exponents
+    cdef double* scratch
+    cdef double* totals
+    P, P2 = _checked(
+        sizes, shifts, places, n_rows, shift_starts, triangles, projections, residual_norms, counts, modes, rank, K,
+        n_grid, level,
+    )
+    for name, found, expected in (
         ("directions", (directions.shape[0], directions.shape[1]), (K if linked_lives else 0, rank)),
         ("log_densities_out", log_densities_out.shape[0], L),
     ):
@@ -179,9 +221,7 @@ def candidate_log_densities(
         for c in range(C):
             first[c] = shift_starts[c] * n_grid
         for l in range(L):
-            if l == 0 or shifts.shape[0] > 1:  # zeros stay 0
-                for i in range(n_given):
-                    memcpy(S + places[i] * n_grid, &shifts[l, i, 0], n_grid * sizeof(double))
+            _lay(shifts, places, l, S)
             totals = &log_densities_out[l, 0, 0]
             bias = 1023 * rank
             if rank:
@@ -215,6 +255,148 @@ def candidate_log_densities(
             rul_finish(n_cells, bias, mantissas, exponents, totals)
     free(memory)
     free(first)
+
+
+def channel_log_densities(
+    const int[::1] sizes, const double[:, :, ::1] shifts, const int[::1] places, int n_rows,
+    const int[::1] shift_starts, const double[:, ::1] triangles, const double[:, ::1] projections,
+    const double[:, ::1] residual_norms, const double[:, ::1] counts,  # as for `candidate_log_densities`
+    const double[::1] information,      # (C,)           kappa, by which readings count in densities
+    const double[::1] modes,            # of channels that are not linked
+    double[:, :, :, ::1] log_densities_out,  # (L, C, K, n_grid)
+    double[:, :, :, ::1] misfits_out,   # (L, C, K, n_grid)
+    int level,
+):
+    """ln P(x_c | k, r) of every channel of units on its own, and the quadratic form in it where kappa is 1.
+
+    Both are 0 for a channel without readings.
+    """
+    cdef Py_ssize_t C = sizes.shape[0], L = counts.shape[0], n_grid = log_densities_out.shape[3]
+    cdef Py_ssize_t P, P2, at, i, g, l, c, n_cells
+    cdef int K = <int>log_densities_out.shape[2], k, p, step
+    cdef double worth, root, n
+    cdef double scaled[72]  # R and w of a channel: RUL_LARGEST_SIZE (RUL_LARGEST_SIZE + 1)
+    cdef double* totals
+    cdef double* own
+    cdef const double* mode
+    _checked(
+        sizes, shifts, places, n_rows, shift_starts, triangles, projections, residual_norms, counts, modes, 0, K,
+        n_grid, level,
+    )
+    for name, found, expected in (
+        ("information", information.shape[0], C),
+        ("log_densities_out", (log_densities_out.shape[0], log_densities_out.shape[1]), (L, C)),
+        ("misfits_out", tuple([misfits_out.shape[i] for i in range(4)]), (L, C, K, n_grid)),
+    ):
+        if found != expected:
+            raise OptionError(f"{name} has the shape {found}; {expected} was expected")
+    if L == 0:
+        return
+    n_cells = K * n_grid
+    cdef double* S = <double*> aligned_alloc(64, 8 * (n_rows * n_grid + 2 * n_cells))
+    if S == NULL:
+        raise MemoryError
+    cdef double* mantissas = S + n_rows * n_grid
+    cdef long long* exponents = <long long*> (mantissas + n_cells)
+    with nogil:
+        memset(S, 0, n_rows * n_grid * sizeof(double))
+        for l in range(L):
+            _lay(shifts, places, l, S)
+            P = P2 = at = 0
+            for c in range(C):
+                p = sizes[c]
+                n = counts[l, c]
+                totals = &log_densities_out[l, c, 0, 0]
+                own = &misfits_out[l, c, 0, 0]
+                memset(totals, 0, n_cells * sizeof(double))
+                memset(own, 0, n_cells * sizeof(double))
+                # A channel whose readings count for less is gone through twice: misfits are those of all readings.
+                for step in range(2 if n > 0 and information[c] != 1.0 else n > 0):
+                    worth = information[c] if step else 1.0
+                    root = sqrt(worth)
+                    for i in range(p * p):
+                        scaled[i] = root * triangles[l, P2 + i]
+                    for i in range(p):
+                        scaled[64 + i] = root * projections[l, P + i]
+                    for i in range(n_cells):
+                        totals[i] = 0.0
+                        mantissas[i] = 1.0
+                        exponents[i] = 0
+                    rul_levels[level](
+                        p, n_grid, K, S + shift_starts[c] * n_grid, scaled, scaled + 64, worth * residual_norms[l, c],
+                        worth * n, &modes[at], totals, mantissas, exponents,
+                    )
+                    if step == 0:
+                        for k in range(K):
+                            mode = &modes[at + k * (RUL_CONSTANTS + 2 * p + p * p)]
+                            for g in range(k * n_grid, (k + 1) * n_grid):
+                                own[g] = -2.0 * totals[g] - n * mode[1] - mode[2]
+                if n > 0:
+                    rul_finish(n_cells, rul_bias(p), mantissas, exponents, totals)
+                P += p
+                P2 += p * p
+                at += K * (RUL_CONSTANTS + 2 * p + p * p)
+    free(S)
+
+
+def judge(
+    const double[:, :, :, ::1] log_densities,  # (L, C, K, G)  ln P(x_c | k, r); 0 for a channel without readings
+    const double[:, :, :, ::1] misfits,  # (L, C, K, G)   the quadratic forms
+    const double[:, ::1] counts,        # (L, C)
+    double tolerance,                   #                -ln epsilon
+    double strange,                     #                the score beyond which a fit is unlike those in training
+    const int[::1] modes,               # (K,)           whose map of fits is taken
+    const double[::1] scores,           # (m,)           normal scores of the maps' knots
+    const double[:, :, ::1] knots,      # (n, 1 + C, m)  z of all channels together and of each; (0, 0, 0) for no maps
+    const double[:, :, ::1] slopes,     # (n, 1 + C, m - 1)
+    double[::1] fit_out,                # (L,)           probability of a stranger fit in training; NaN without maps
+    double[:, ::1] channel_fit_out,     # (L, C)
+    unsigned char[:, ::1] left_out,     # (L, C)
+    unsigned char[::1] unlike_out,      # (L,)
+):
+    """Which channels of units take no part in their laws, and how well they and the units fit."""
+    cdef Py_ssize_t C = log_densities.shape[1], L = log_densities.shape[0], l, m = scores.shape[0]
+    cdef gate_t gate
+    gate.n_channels, gate.n_modes, gate.n_grid = C, log_densities.shape[2], log_densities.shape[3]
+    gate.tolerance, gate.strange = tolerance, strange
+    gate.n_knots = <int>m if knots.shape[0] else 0
+    for name, found, expected in (
+        ("misfits", tuple([misfits.shape[i] for i in range(4)]), (L, C, gate.n_modes, gate.n_grid)),
+        ("counts", (counts.shape[0], counts.shape[1]), (L, C)),
+        ("modes", modes.shape[0], gate.n_modes),
+        ("fit_out", fit_out.shape[0], L),
+        ("channel_fit_out", (channel_fit_out.shape[0], channel_fit_out.shape[1]), (L, C)),
+        ("left_out", (left_out.shape[0], left_out.shape[1]), (L, C)),
+        ("unlike_out", unlike_out.shape[0], L),
+    ):
+        if found != expected:
+            raise OptionError(f"{name} has the shape {found}; {expected} was expected")
+    if gate.n_modes * gate.n_grid == 0:
+        raise OptionError("no candidates or no modes; at least one of each was expected")
+    if gate.n_knots:
+        if m < 2 or (knots.shape[1], knots.shape[2], slopes.shape[0], slopes.shape[1], slopes.shape[2]) != (
+            1 + C, m, knots.shape[0], 1 + C, m - 1
+        ):
+            raise OptionError(f"the maps of fits do not belong to {C} channels and {m} knots, at least 2 of them")
+        for l in range(gate.n_modes):
+            if not 0 <= modes[l] < knots.shape[0]:
+                raise OptionError(f"modes[{l}] is {modes[l]}; 0 to {knots.shape[0] - 1} were expected")
+        gate.modes, gate.scores = &modes[0], &scores[0]
+        gate.knots, gate.slopes = &knots[0, 0, 0], &slopes[0, 0, 0]
+    else:
+        gate.modes = &modes[0]
+    if L == 0 or C == 0:
+        return
+    cdef double* scratch = <double*> malloc((gate.n_modes * gate.n_grid + C) * sizeof(double))
+    if scratch == NULL:
+        raise MemoryError
+    with nogil:
+        for l in range(L):
+            judge_unit(
+                &gate, &log_densities[l, 0, 0, 0], &misfits[l, 0, 0, 0], &counts[l, 0], scratch, &fit_out[l],
+                &channel_fit_out[l, 0], &left_out[l, 0], &unlike_out[l],
+            )
+    free(scratch)
 
 
 def enter(

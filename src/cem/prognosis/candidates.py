@@ -204,7 +204,7 @@ class Candidates:
         """
         shifts = Shifts.of_bases(bases, grid) if self.fits_registers else None
         if shifts is None:
-            return self.one_by_one(statistics, shift_matrices(bases, grid))
+            return self.one_by_one(statistics, shift_matrices(bases, grid))[::2]
         return self.side_by_side(statistics, shifts)
 
     def evidence_of_matrices(
@@ -212,7 +212,7 @@ class Candidates:
     ) -> tuple[FloatArray, SharedEvidence | None]:
         """`evidence` from S(r) of each channel, (G, p_c, p_c) or (L, G, p_c, p_c)."""
         shifts = Shifts.of_matrices(matrices) if self.fits_registers else None
-        return self.one_by_one(statistics, matrices) if shifts is None else self.side_by_side(statistics, shifts)
+        return self.one_by_one(statistics, matrices)[::2] if shifts is None else self.side_by_side(statistics, shifts)
 
     def side_by_side(self, statistics: AnchoredStatistics, shifts: Shifts) -> tuple[FloatArray, SharedEvidence | None]:
         """`evidence`, with candidates side by side in registers."""
@@ -249,10 +249,31 @@ class Candidates:
         )  # fmt: skip
         return densities, shared if linked_lives else None
 
+    def by_channel(
+        self,
+        triangles: FloatArray,
+        projections: FloatArray,
+        norms: FloatArray,
+        counts: FloatArray,
+        shifts: Shifts,
+        level: int | None = None,
+    ) -> tuple[FloatArray, FloatArray]:
+        """ln P(x_c | k, r) of each channel that is not linked, (L, C, K, G padded), and the quadratic form in it.
+
+        Statistics are those with κ = 1; κ counts in the densities alone.
+        """
+        shape = (*counts.shape, self._shape[0], shifts.rows.shape[-1])
+        densities, misfits = np.empty(shape), np.empty(shape)
+        _rul.channel_log_densities(
+            self.sizes, shifts.rows, shifts.places, shifts.n_rows, shifts.starts, triangles, projections, norms, counts,
+            self.information, self.constants, densities, misfits, _rul.level_number() if level is None else level,
+        )  # fmt: skip
+        return densities, misfits
+
     def one_by_one(
         self, statistics: AnchoredStatistics, matrices: Sequence[FloatArray]
-    ) -> tuple[FloatArray, SharedEvidence | None]:
-        """`evidence` by the kernel without registers, for problems of any shape."""
+    ) -> tuple[FloatArray, FloatArray, SharedEvidence | None]:
+        """`evidence` by the kernel without registers, for problems of any shape, and its quadratic forms, (L, G, K)."""
         if matrices[0].ndim == 3:
             return _one_by_one(self, statistics, matrices)
         different = {id(matrix): matrix for matrix in matrices}
@@ -260,7 +281,8 @@ class Candidates:
         for unit in range(len(statistics.counts)):
             own = {key: matrix[unit] for key, matrix in different.items()}
             parts.append(_one_by_one(self, statistics.of(unit), [own[id(matrix)] for matrix in matrices]))
-        return np.concatenate([part[0] for part in parts]), SharedEvidence.concatenate([part[1] for part in parts])
+        densities, misfits = (np.concatenate([part[i] for part in parts]) for i in range(2))
+        return densities, misfits, SharedEvidence.concatenate([part[2] for part in parts])
 
 
 def _constants(parameters: Parameters) -> FloatArray:
@@ -296,7 +318,7 @@ def _constants(parameters: Parameters) -> FloatArray:
 
 def _one_by_one(
     candidates: Candidates, statistics: AnchoredStatistics, shifts: Sequence[FloatArray]
-) -> tuple[FloatArray, SharedEvidence | None]:
+) -> tuple[FloatArray, FloatArray, SharedEvidence | None]:
     """R stays the unit's own, S(r) μ and S(r) Λ are computed once for all units, and Γ are those of the mode."""
     parameters, directions, layout = candidates.parameters, candidates.directions, candidates.parameters.layout
     n_grid, n_modes, n_units = len(shifts[0]), parameters.n_modes, len(statistics.counts)
@@ -339,7 +361,7 @@ def _one_by_one(
         raise not_finite(statistics.units[failure.unit]) from failure
     shape = (n_units, n_grid, n_modes)
     evidence = None if shared is None else SharedEvidence(*(shared[..., i].reshape(shape) for i in range(2)))
-    return densities.reshape(shape), evidence
+    return densities.reshape(shape), misfits.reshape(shape), evidence
 
 
 def candidate_log_densities(

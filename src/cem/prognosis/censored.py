@@ -146,6 +146,18 @@ class Outcomes:
         means = (ends * (1.0 - below) + (caps - ends) * (1.0 - above)) @ quadrature
         return crps, means
 
+    def rooted_errors(self, laws: Sequence[RemainingLifeLaw], n_cells: int) -> FloatArray:
+        """F(r) − 1{life ≤ r}, times the root of its weight, in the middle of cells of [0, cap], (n, n_cells).
+
+        Their mean square times the cap is the mean of `crps_and_means`, but for the width of the cells.
+        """
+        times = self.cap * (np.arange(n_cells) + 0.5) / n_cells
+        lives, ages = self.lives[:, None], self.ages[:, None]
+        cdf = np.concatenate([law.cdf(times) for law in laws])
+        weights = self.followed.weights(np.broadcast_to(ages, cdf.shape), np.minimum(times, lives))
+        known = (times <= self.caps[:, None]) & ((times < lives) | ~self.running[:, None])
+        return np.asarray(np.where(known, np.sqrt(weights) * (cdf - (times >= lives)), 0.0))
+
     def brier(self, chances: FloatArray, h: float) -> FloatArray:
         """(P − 1{ended within h})² of the predictions that can be known at h, each with its weight."""
         known = h <= self.followed.longest - self.ages

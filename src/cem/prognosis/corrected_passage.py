@@ -104,10 +104,7 @@ class CorrectedPassage(FirstPassage):
             weights = np.tile(0.5 * _WEIGHTS / _PIECES, _PIECES)
             means = np.where(np.isfinite(lives), lives, 0.0) @ weights
             return np.where(np.isfinite(plain), means, np.inf)
-        edges = cap * np.linspace(0.0, 1.0, _PIECES + 1)
-        half = 0.5 * np.diff(edges)
-        times = ((edges[:-1] + half)[:, None] + half[:, None] * _NODES).ravel()
-        return (1.0 - self.cdf(times)) @ (half[:, None] * _WEIGHTS).ravel()
+        return self._capped_mean(cap)
 
     def standard_error(self, times: ArrayLike) -> FloatArray:
         """As in `FirstPassage`: that of the law before the correction, times the slope of the correction."""

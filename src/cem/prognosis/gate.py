@@ -7,7 +7,8 @@ than any training unit, gets its law averaged with that of its age alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from cem.lifetimes.lifetimes import Lifetimes
 from cem.mixture.unit_fits import UnitFits
 from cem.model.clock_match import CLOCK
-from cem.model.fit_reference import FIT_REFERENCE, ChannelMisfits, FitReference, fit_score
-from cem.numerics.normal import normal_cdf
+from cem.model.fit_reference import FIT_REFERENCE, STRANGE, TIMES_OF_BOX, FitReference, bounds_of_readings
+from cem.prognosis import _rul
 from cem.prognosis.candidates import Candidates, Shifts, shift_matrices
 from cem.prognosis.distribution import posterior_masses
 
@@ -36,22 +37,18 @@ FloatArray = NDArray[np.float64]
 EPSILON = 1e-6
 """ε: the probability that a channel follows a life of its own. Chosen by benchmarks/broken_sensors.py --epsilons."""
 
-_BOX = 8.0
-"""Standard deviations of a new unit's reading beyond which it is not one of the channel."""
-_STRANGE = 3.5
-"""Normal score of a fit beyond which it is unlike that of training units."""
-_TIMES_OF_BOX = 200
 _LONGEST_LIFE = 0.9999
 _CANDIDATES = 48
 """Candidates of each unit at which single channels are evaluated: every so many of its own."""
+_NO_MAPS = (np.empty(0), np.empty((0, 0, 0)), np.empty((0, 0, 0)))
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What the gate found on L units: normal scores of their fits, and the channels that take no part."""
+    """What the gate found on L units, as `UnitFits` describes it."""
 
-    score: FloatArray
-    channel_scores: FloatArray
+    fit: FloatArray
+    channel_fit: FloatArray
     left_out: NDArray[np.bool_]
     unlike: NDArray[np.bool_]
 
@@ -73,18 +70,16 @@ class Gate:
     def __init__(
         self, model: FailureModeModel, lifetimes: Lifetimes, information: FloatArray, modes: NDArray[np.intp]
     ) -> None:
-        self.model, self.lifetimes, self.modes = model, lifetimes, modes
+        self.model, self.lifetimes = model, lifetimes
         parameters = model.user_parameters()
         self.alone = Candidates(parameters.marginal(), None, information)
-        self.misfits = ChannelMisfits(parameters)
         record = model.training
-        self.reference = FitReference.from_dict(record[FIT_REFERENCE]) if FIT_REFERENCE in record else None
+        reference = FitReference.from_dict(record[FIT_REFERENCE]) if FIT_REFERENCE in record else None
+        maps = _NO_MAPS if reference is None else (reference.scores, reference.knots, reference.slopes)
+        self._maps = (modes.astype(np.int32), *maps)
         self.oldest: float = record[CLOCK]["longest"] if CLOCK in record else np.inf
-        sizes = self.alone.sizes
-        self._squares = np.square(sizes)
-        self._each = np.concatenate([np.arange(n) for n in self._squares])
         self._plain = bool((information == 1.0).all())
-        self._one_each = np.eye(len(sizes))
+        self._unweighted = self.alone if self._plain else Candidates(parameters.marginal())
 
     @cached_property
     def box(self) -> tuple[FloatArray, FloatArray]:
@@ -95,17 +90,14 @@ class Gate:
         """
         model, alone = self.model, self.alone.parameters
         first = min(model.domain[0], -float(self.lifetimes.quantile(_LONGEST_LIFE).max()))
-        times = np.linspace(first, 0.0, _TIMES_OF_BOX)
+        times = np.linspace(first, 0.0, TIMES_OF_BOX)
         by_mode = () if model.conditions is None else model.conditions.by_mode
         low, high = np.full(len(model.channels), -np.inf), np.full(len(model.channels), np.inf)
         for c, basis in enumerate(model.bases):
             if by_mode and by_mode[c]:
                 continue
-            phi = basis(times)
-            curves = alone.layout.vector(alone.means, c) @ phi.T
-            spread = np.square(np.swapaxes(alone.layout.matrix(alone.factors, c), 1, 2) @ phi.T).sum(axis=1)
-            far = _BOX * np.sqrt(spread + alone.noise_variances[:, c, None])
-            low[c], high[c] = (curves - far).min(), (curves + far).max()
+            lowest, highest = bounds_of_readings(alone, c, basis(times))
+            low[c], high[c] = lowest.min(), highest.max()
         return low, high
 
     def entered(self, panel: Panel) -> tuple[Panel, NDArray[np.int64]]:
@@ -153,79 +145,33 @@ class Gate:
         if shifts is not None:
             return self.judged_by_kernel(*statistics.packed(np.ones(len(bases))), shifts)
         found = shift_matrices(bases, grid) if matrices is None else matrices
-        logs = np.zeros((len(statistics.counts), len(bases), self.alone.parameters.n_modes, grid.shape[-1]))
+        counts = statistics.counts.astype(np.float64)
+        logs = np.empty((*counts.shape, self.alone.parameters.n_modes, grid.shape[-1]))
+        misfits = np.empty(logs.shape)
         for c in range(len(bases)):
-            others = np.arange(len(bases)) != c
-            own = replace(statistics, counts=np.where(others, 0, statistics.counts))
-            logs[:, c] = np.moveaxis(self.alone.evidence_of_matrices(own, found)[0], 2, 1)
-        moves = np.concatenate([matrix.reshape(*matrix.shape[:-2], -1) for matrix in found], axis=-1)
-        every = np.broadcast_to(moves, (len(logs), *moves.shape[-2:]))
-        return self._decided(*statistics.packed(np.ones(len(bases))), logs, lambda some, at: every[some, at])
+            own = replace(statistics, counts=np.where(np.arange(len(bases)) == c, statistics.counts, 0))
+            of_all = self._unweighted.one_by_one(own, found)
+            of_worth = of_all if self._plain else self.alone.one_by_one(own, found)
+            logs[:, c], misfits[:, c] = (np.moveaxis(part, 2, 1) for part in (of_worth[0], of_all[1]))
+        return self._decided(logs, misfits, counts)
 
     def judged_by_kernel(
-        self, triangles: FloatArray, projections: FloatArray, norms: FloatArray, counts: FloatArray, shifts: Shifts
-    ) -> Judged:
-        """Judge units by their statistics as kernels take them, with κ = 1, at the candidates of `shifts`."""
-        n_units, n_channels = counts.shape
-        worth, arrays = self.alone.information, (triangles, projections, norms)
-        if not self._plain:
-            roots = np.sqrt(worth)
-            arrays = (
-                triangles * np.repeat(roots, self._squares), projections * np.repeat(roots, self.alone.sizes),
-                norms * worth,
-            )  # fmt: skip
-        # One unit for each unit and channel, which has the readings of this channel alone.
-        R, w, rss = (np.repeat(array, n_channels, axis=0) for array in arrays)
-        alone = (self._one_each * (counts * worth)[:, None]).reshape(-1, n_channels)
-        by_unit = len(shifts.rows) > 1
-        each = replace(shifts, rows=np.repeat(shifts.rows, n_channels, axis=0)) if by_unit else shifts
-        logs, _ = self.alone.in_kernel(R, w, rss, alone, each)
-        logs = logs.reshape(n_units, n_channels, *logs.shape[1:])[..., : shifts.n_grid]
-        places = np.repeat(shifts.starts, self._squares) + self._each
-
-        def moved(some: NDArray[np.intp], at: NDArray[np.intp]) -> FloatArray:
-            rows = np.zeros((len(some), shifts.n_rows))
-            rows[:, shifts.places] = shifts.rows[some if by_unit else 0, :, at]
-            return rows[:, places]
-
-        return self._decided(triangles, projections, norms, counts, logs, moved)
-
-    def _decided(
-        self, triangles: FloatArray, projections: FloatArray, norms: FloatArray, counts: FloatArray,
-        logs: FloatArray, moved: Callable[[NDArray[np.intp], NDArray[np.intp]], FloatArray],
+        self, triangles: FloatArray, projections: FloatArray, norms: FloatArray, counts: FloatArray, shifts: Shifts,
+        level: int | None = None,
     ) -> Judged:  # fmt: skip
-        """The decision from ln P(x_c | k, r), (L, C, K, g); `moved` gives S(r) of units at candidates, (n, Σ p²)."""
-        n_units, tolerance = len(counts), -float(np.log(EPSILON))
-        own_best = logs.max(axis=(2, 3))
-        bounded = np.maximum(logs, (own_best - tolerance)[..., None, None])
-        seen, some = counts > 0, np.arange(n_units)
-        total = bounded.sum(axis=1)
-        modes, misfits, scores = np.zeros(n_units, dtype=np.intp), np.zeros(counts.shape), np.full(counts.shape, np.nan)
-        left_out = np.zeros(counts.shape, dtype=np.bool_)
-        for again in (True, False):
-            k, at = np.divmod(total.reshape(len(some), -1).argmax(axis=1), total.shape[-1])
-            own = misfits[some] = self.misfits(
-                triangles[some], projections[some], norms[some], moved(some, at), k
-            )  # fmt: skip
-            modes[some] = k
-            strange = ~(own_best[some] - logs[some, :, k, at] <= tolerance)
-            if self.reference is not None:
-                found = scores[some] = self.reference.channel_scores(fit_score(own, counts[some]), self.modes[k])
-                strange |= np.abs(found) > _STRANGE
-            left_out[some] = strange & seen[some]
-            # Once more without the channels that are left out, where some are and some are not.
-            some = np.flatnonzero(left_out.any(axis=1) & (seen & ~left_out).any(axis=1))
-            if not (again and some.size):
-                break
-            total = np.where(left_out[some][..., None, None], 0.0, bounded[some]).sum(axis=1)
-        kept = seen & ~left_out
-        unlike = 2 * kept.sum(axis=1) < seen.sum(axis=1)
-        score = np.full(n_units, np.nan)
-        if self.reference is not None:
-            z = fit_score((misfits * kept).sum(axis=1), (counts * kept).sum(axis=1))
-            score = self.reference.scores_of_units(z, self.modes[modes])
-            unlike |= np.abs(score) > _STRANGE
-        return Judged(score, np.where(seen, scores, np.nan), left_out, unlike)
+        """Judge units by their statistics as kernels take them, with κ = 1, at the candidates of `shifts`."""
+        return self._decided(*self.alone.by_channel(triangles, projections, norms, counts, shifts, level), counts)
+
+    def _decided(self, log_densities: FloatArray, misfits: FloatArray, counts: FloatArray) -> Judged:
+        """The decision from ln P(x_c | k, r) and the quadratic forms in it, both (L, C, K, g)."""
+        n_units = len(counts)
+        fit, channel_fit = np.empty(n_units), np.empty(counts.shape)
+        left_out, unlike = np.empty(counts.shape, dtype=np.uint8), np.empty(n_units, dtype=np.uint8)
+        _rul.judge(
+            log_densities, misfits, counts, -math.log(EPSILON), STRANGE, *self._maps, fit, channel_fit, left_out,
+            unlike,
+        )  # fmt: skip
+        return Judged(fit, channel_fit, left_out.view(np.bool_), unlike.view(np.bool_))
 
     # -- ages ---------------------------------------------------------------------------------------------------------
 
@@ -251,9 +197,8 @@ class Gate:
 
     def fits(self, judged: Sequence[Judged], readings: NDArray[np.int64], ages: FloatArray) -> UnitFits:
         """Everything that laws say of their units' fit, from the verdicts on consecutive units."""
-        score, by_channel, left, unlike = (
+        fit, channel_fit, left, unlike = (
             np.concatenate([getattr(part, name) for part in judged])
-            for name in ("score", "channel_scores", "left_out", "unlike")
+            for name in ("fit", "channel_fit", "left_out", "unlike")
         )
-        fit, channel_fit = (2.0 * normal_cdf(-np.abs(found)) for found in (score, by_channel))
         return UnitFits(self.model.channels, fit, channel_fit, readings, left, ages > self.oldest, unlike)

@@ -104,7 +104,12 @@ def cut_off_ages(
             raise OptionError("ages must have the same number of cut-offs for every unit")
         cuts = np.stack(rows)
     else:
-        cuts = np.asarray(ages, dtype=np.float64)
+        try:
+            cuts = np.asarray(ages, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise OptionError(
+                f"ages is {ages!r}; a number of cut-offs, or ages in a row for each unit, were expected"
+            ) from None
     if cuts.ndim != 2 or cuts.shape[0] != panel.n_units or cuts.shape[1] == 0:
         raise OptionError(f"ages has shape {cuts.shape}; ({panel.n_units}, n_cuts), one row per unit, was expected")
     wrong = np.argwhere(~((cuts >= first[:, None]) & (cuts < failed[:, None])))

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import CemWarning, OptionError, PanelError, PredictionError
 from cem.errors.names import listed
 from cem.lifetimes.lifetimes import Lifetimes
+from cem.mixture.fitted import require_model
 from cem.model.fit_reference import FIT_REFERENCE
 from cem.numerics.floating import underflow_is_zero
 from cem.process.channel_process import refuse_process
@@ -102,6 +103,7 @@ class RemainingLife:
         n_points: int = 300,
         gate: str | None = "auto",
     ) -> None:
+        require_model(model)
         refuse_process(
             model, "RemainingLife", "fit with process=None and time_axis='to_failure', and take information= (κ) there"
         )
@@ -118,6 +120,9 @@ class RemainingLife:
                     "units, or give lifetimes="
                 )
             lifetimes = Lifetimes.from_dict(held["lifetimes"])
+        for name, given, kind in (("lifetimes", lifetimes, Lifetimes), ("calibration", calibration, Calibration)):
+            if given is not None and not isinstance(given, kind):
+                raise OptionError(f"{name} is {given!r}; a {kind.__name__} was expected")
         if lifetimes.n_modes != model.n_modes:
             raise OptionError(f"lifetimes has {lifetimes.n_modes} laws; the model has {model.n_modes} modes")
         directions = lifetimes.loadings

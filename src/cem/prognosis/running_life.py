@@ -245,7 +245,7 @@ class RunningLife:
             return self._before_average(arrays, age)
         assert self._coarse is not None
         R, w, rss, n = (array[None] for array in arrays)
-        verdict = self._verdict = gate.judged_by_kernel(R, w, rss, n, self._coarse)
+        verdict = self._verdict = gate.judged_by_kernel(R, w, rss, n, self._coarse, self._level)
         left_out = verdict.left_out[0]
         if left_out.any():
             arrays = (*arrays[:2], np.where(left_out, 0.0, self._norms), np.where(left_out, 0.0, self._counts))

@@ -17,7 +17,10 @@ from numpy.typing import ArrayLike
 
 from cem.errors import OptionError, PredictionError
 from cem.errors.names import listed
+from cem.errors.options import real
+from cem.mixture.fitted import require_model
 from cem.numerics.floating import underflow_is_zero
+from cem.passage.first_passage import checked_settings
 from cem.prognosis.calibration import Calibration, correction_of_scores
 from cem.prognosis.corrected_passage import CorrectedPassage, scores_of_passage
 from cem.prognosis.heldout_passages import first_crossings_of_readings, hold_out_passages
@@ -35,12 +38,15 @@ if TYPE_CHECKING:
     from cem.model.model import FailureModeModel
     from cem.panel.panel import Panel
     from cem.passage.law import FirstPassage
+    from cem.prognosis.censored import Outcomes
     from cem.prognosis.heldout_passages import HeldOutPassages
     from cem.prognosis.reliability import Reliability
 
 __all__ = ["ThresholdLife", "first_crossings_of_readings"]
 
 _RECORD = "threshold"
+_SETTINGS = ("horizon", "n_draws", "n_cells", "random_state")
+"""Options that are kept in a file beside monotone."""
 
 
 class ThresholdLife:
@@ -61,7 +67,8 @@ class ThresholdLife:
     calibration : Calibration, optional
         From `calibrated`. Default: the one in the model if it is of the same threshold, channel and direction.
     options : mapping, optional
-        horizon, n_draws, n_cells, random_state, monotone, as for `cem.passage.first_passage.first_passage`.
+        horizon, n_draws, n_cells, random_state, monotone, as for `cem.passage.first_passage.first_passage`; gate, as
+        for `FailureModeModel.remaining_life`.
 
     Raises
     ------
@@ -92,6 +99,10 @@ class ThresholdLife:
         calibration: Calibration | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        require_model(model)
+        if calibration is not None and not isinstance(calibration, Calibration):
+            raise OptionError(f"calibration is {calibration!r}; a Calibration, of `calibrated`, was expected")
+        own = checked_settings({} if options is None else options, more=("gate",))
         if model.time_axis != "forward":
             raise OptionError(
                 "a threshold is crossed on the forward time axis, and this model's is the time to failure; use "
@@ -101,31 +112,34 @@ class ThresholdLife:
         if threshold is None:
             if held is None:
                 raise OptionError("threshold is None, and the model holds none; give a number in units of the channel")
-            threshold, channel, direction = held["threshold"], channel or held["channel"], held["direction"]
+            threshold, direction = held["threshold"], held["direction"]
+            channel = held["channel"] if channel is None else channel
             if options is None and held["monotone"]:
-                options = {"monotone": True}
-        if isinstance(threshold, (bool, str)) or np.ndim(threshold) or not np.isfinite(threshold):
-            raise OptionError(f"threshold is {threshold!r}; one finite number was expected")
-        channel = channel or model.response
+                own["monotone"] = True
+        threshold = real("threshold", threshold, "one finite number")
+        channel = model.response if channel is None else channel
         if channel is None:
             raise PredictionError(
                 f"the model has no response; name the channel of the threshold, one of {listed(model.channels, 12)}"
             )
         index = model.channel_index(channel)
+        channel = str(model.channels[index])
         if direction == "auto":
             if at is None and model.conditions is None:
                 from cem.passage.threshold import crossing_direction
 
-                direction = crossing_direction(model, index, np.asarray(float(threshold)))
+                direction = crossing_direction(model, index, np.asarray(threshold))
         elif direction not in ("upper", "lower"):
             raise OptionError(f"direction is {direction!r}; 'auto', 'upper' or 'lower' was expected")
-        is_monotone = bool(dict(options or {}).get("monotone", False))
-        asked = {"threshold": threshold, "channel": channel, "direction": direction, "monotone": is_monotone}
-        if calibration is None and held is not None and "calibration" in held and asked.items() <= held.items():
-            calibration = Calibration.from_dict(held["calibration"])
+        asked = {"threshold": threshold, "channel": channel, "direction": direction}
+        asked["monotone"] = own.get("monotone", False)
+        if held is not None and asked.items() <= held.items():
+            own = {**{name: held[name] for name in _SETTINGS if name in held}, **own}
+            if calibration is None and "calibration" in held:
+                calibration = Calibration.from_dict(held["calibration"])
         for name, value in {
-            "model": model, "threshold": float(threshold), "channel": channel, "direction": direction, "at": at,
-            "calibration": calibration, "options": dict(options or {}),
+            "model": model, "threshold": threshold, "channel": channel, "direction": direction, "at": at,
+            "calibration": calibration, "options": own,
         }.items():  # fmt: skip
             object.__setattr__(self, name, value)
 
@@ -219,8 +233,22 @@ class ThresholdLife:
         NoSkillWarning
             Laws are no better than without sensors.
         """
+        if cap is not None and not real("cap", cap, "a number above 0") > 0:
+            raise OptionError(f"cap is {cap}; a number above 0 was expected")
         if estimator is not None and estimator.time_axis != "forward":
             raise OptionError(f"the estimator's time_axis is {estimator.time_axis!r}; 'forward' was expected")
+        held = self.held_out(
+            panel, estimator, ages=ages, n_folds=n_folds, cap=cap, random_state=random_state, n_jobs=n_jobs,
+            progress=progress,
+        )  # fmt: skip
+        found = _learned(held, correct, degrees)
+        report, alone = found.after or found.before, found.without_sensors
+        if found.skill is not None and report is not None and alone is not None:
+            warn_of_no_skill(found.skill, "CRPS", report.crps, alone.crps, "this prognosis ")
+        return self.replaced(calibration=found)
+
+    def held_out(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> HeldOutPassages:
+        """What this prognosis says of units that its model was not fitted to; arguments as for `calibrated`."""
         side = self._side()
 
         def predict(model: FailureModeModel, cut: Panel) -> FirstPassage:
@@ -228,15 +256,9 @@ class ThresholdLife:
                                 options=self.options)  # fmt: skip
             return law.predict(cut)
 
-        held = hold_out_passages(
-            panel, _refit(self.model, estimator), predict, self.channel, self.threshold, side, ages=ages,
-            n_folds=n_folds, cap=cap, random_state=random_state, n_jobs=n_jobs, progress=progress,
-        )  # fmt: skip
-        found = _learned(held, correct, degrees)
-        report, alone = found.after or found.before, found.without_sensors
-        if found.skill is not None and report is not None and alone is not None:
-            warn_of_no_skill(found.skill, "CRPS", report.crps, alone.crps, "this prognosis ")
-        return self.replaced(calibration=found)
+        return hold_out_passages(
+            panel, _refit(self.model, estimator), predict, self.channel, self.threshold, side, **options
+        )
 
     def _side(self) -> str:
         """The direction; OptionError where it depends on the unit's conditions."""
@@ -259,6 +281,9 @@ class ThresholdLife:
             kept["calibration"] = None  # it is of the threshold that it was learned on
         if bool(options.get("options", self.options).get("monotone")) != bool(self.options.get("monotone")):
             kept["calibration"] = None
+        for name in options:
+            if name not in (*kept, "threshold"):
+                raise OptionError(f"replaced has no argument {name!r}; {did_you_mean(name, [*kept, 'threshold'])}")
         arguments = {**kept, "threshold": self.threshold, **options}
         return type(self)(self.model, arguments.pop("threshold"), **arguments)
 
@@ -315,6 +340,7 @@ class ThresholdLife:
             "threshold": self.threshold, "channel": self.channel, "direction": self._side(),
             "monotone": bool(self.options.get("monotone", False)),
         }  # fmt: skip
+        record.update({name: self.options[name] for name in _SETTINGS if self.options.get(name) is not None})
         if self.calibration is not None:
             record["calibration"] = self.calibration.to_dict()
         training = {**self.model.training, _RECORD: record}
@@ -376,7 +402,7 @@ def _method_of(model: FailureModeModel) -> Any:
 
 def _learned(held: HeldOutPassages, correct: bool, degrees: int | None) -> Calibration:
     """The correction of all held-out laws, and reports before and after it, and of laws without sensors."""
-    before, alone = _report(held.laws, held), _report(held.alone, held)
+    before, alone = report_of(held.laws, held.outcomes), report_of(held.alone, held.outcomes)
     if not correct:
         return Calibration(before=before, without_sensors=alone)
     outcomes, parts = held.outcomes, held.outcomes.parts
@@ -397,11 +423,11 @@ def _learned(held: HeldOutPassages, correct: bool, degrees: int | None) -> Calib
 
     corrections = {fold: without(fold) for fold in set(held.folds)}
     corrected = [CorrectedPassage(law, corrections[fold]) for law, fold in zip(held.laws, held.folds, strict=True)]
-    return replace(without(None), before=before, after=_report(corrected, held), without_sensors=alone)
+    return replace(without(None), before=before, after=report_of(corrected, held.outcomes), without_sensors=alone)
 
 
-def _report(laws: Sequence[RemainingLifeLaw], held: HeldOutPassages) -> Reliability:
-    outcomes = held.outcomes
+def report_of(laws: Sequence[RemainingLifeLaw], outcomes: Outcomes) -> Reliability:
+    """Coverage and scores of predictions, with what is known of units that still ran."""
     horizons = np.repeat([law.horizon for law in laws], [law.n_units for law in laws])
     if outcomes.running.any() or (outcomes.lives > horizons).any():
         return reliability_of_running(laws, outcomes)

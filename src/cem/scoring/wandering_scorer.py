@@ -6,12 +6,15 @@ queries answer, by the code of plain models; a unit keeps its filters (model.md 
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cem.basis._basis import evaluate
 from cem.errors import OptionError, ScorerError
+from cem.process.channel_process import STEP_SIZE
 from cem.scoring.grouped_scorer import Grouped, GroupedScorer
 from cem.scoring.scorer import Scorer, Unit
 from cem.statistics._householder import whiten_units
@@ -28,7 +31,6 @@ __all__ = ["GroupedWanderingScorer", "GroupedWanderingUnit", "WanderingScorer", 
 
 FloatArray = NDArray[np.float64]
 
-_NO_GAP = np.zeros(1)
 _ONE_ROW, _NEW, _BEGUN = np.array([0, 1]), np.array([0]), np.array([1])
 _N_OTHERS = 6  # numbers of a channel's filter: has it begun, its last time, Σ ln F, and three variances
 
@@ -55,6 +57,21 @@ class _Channel(NamedTuple):
     """Where its functions begin among those that are given with a row."""
     start: int
     """Where its numbers begin in the state of a unit, behind those of the compiled scorer."""
+
+
+class _Workspace:
+    """Where one reading of a unit is whitened, made once: a stream would spend most of its time on new arrays."""
+
+    def __init__(self, scorer: WanderingScorer) -> None:
+        self.filters, self.given = np.zeros((1, scorer._n_filters)), np.zeros((1, scorer._n_given))
+        self.time = np.zeros(1)
+        self.parts = []
+        for channel in scorer._white:
+            p, own = channel.basis.size, self.filters[0, channel.start :]
+            arrays = own[2:3], own[_N_OTHERS : _N_OTHERS + 2 * (p + 1)], own[3:_N_OTHERS]
+            row = np.zeros(p + 1)
+            into = self.given[0, channel.place : channel.place + p]
+            self.parts.append((channel, own, row, row[None, :p], np.zeros(STEP_SIZE), arrays, (1, p + 1, 1), into))
 
 
 class WanderingScorer(Scorer):
@@ -213,6 +230,15 @@ class WanderingScorer(Scorer):
         return sound
 
 
+def _evaluate(basis: Basis, times: FloatArray, out: FloatArray) -> None:
+    """The basis at one finite time, (1,), into (1, p), with the checks of a call only where a value is not finite."""
+    if basis.kind >= 0:
+        evaluate(basis.kind, basis.size, basis.numbers, times, out)
+        if all(map(isfinite, out[0].tolist())):
+            return
+    out[:] = basis(times)
+
+
 def _filters_of(channel: _Channel, numbers: FloatArray) -> Filters:
     """The filters of one channel from the numbers of units' states, (L, n_filters)."""
     own = numbers[:, channel.start :]
@@ -247,15 +273,19 @@ class WanderingUnit(Unit):
     """
 
     scorer: WanderingScorer
+    _work: _Workspace | None
 
     def __init__(self, scorer: WanderingScorer) -> None:
-        self._filters = np.zeros((1, scorer._n_filters))
+        self._filters, self._work = np.zeros((1, scorer._n_filters)), None
 
     def update(self, t: float, x: Any, covariates: Any = None) -> None:
         """Add one reading of all channels, as `Unit.update`, in order of time."""
         from cem.panel.readings import reading
 
-        values = reading(x, self.scorer.channels, self.scorer._ignored_names())
+        if type(x) is np.ndarray and x.dtype == np.float64 and x.shape == (self.scorer.n_channels,):
+            values = x
+        else:
+            values = reading(x, self.scorer.channels, self.scorer._ignored_names())
         self._enter_one(t, values, covariates)
 
     def update_channel(self, t: float, channel: int | str, value: float, covariates: Any = None) -> None:
@@ -274,7 +304,7 @@ class WanderingUnit(Unit):
         if covariates is not None:
             self._covariate_rows(covariates, 1)  # raises: covariates of readings exclude a process
         time = self._time_of(t)
-        if not np.isfinite(time):
+        if not isfinite(time):
             raise ScorerError(f"the time of a reading is {time}; it must be a finite number")
         with np.errstate(all="ignore"):  # what cannot be scored is refused by the next lines
             white, given, after = self._white_row(time, values)
@@ -282,32 +312,34 @@ class WanderingUnit(Unit):
             super()._update_rows(np.array([time]), white[None], None, given)
         except ScorerError as error:
             raise ScorerError(str(error).removeprefix("row 0: ")) from None
-        self._filters = after
+        self._filters = after.copy()
 
     def _white_row(self, t: float, values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """`WanderingScorer._whitened` of one row, (C,), (1, n) and (1, n_filters), without what many rows need."""
-        scorer, after, white = self.scorer, self._filters.copy(), values.copy()
-        given, times = np.zeros((1, scorer._n_given)), np.array([t])
+        scorer, white = self.scorer, values.copy()
+        work = self._work = self._work or _Workspace(scorer)
+        work.filters[:], work.given[:], work.time[0] = self._filters, 0.0, t
         for basis, place in scorer._given:
-            given[:, place : place + basis.size] = basis(times)
-        known: tuple[Basis | None, FloatArray] = None, times
-        for channel in scorer._white:
-            x, p, own = white[channel.number], channel.basis.size, after[0, channel.start :]
+            work.given[:, place : place + basis.size] = basis(work.time)
+        known: tuple[Basis | None, FloatArray] = None, work.time
+        for channel, own, row, functions, step, arrays, shape, into in work.parts:
+            x = white[channel.number]
             if x != x:
                 continue
-            begun = own[0] > 0
-            if begun and t < own[1]:
-                raise _too_late(channel, t, own[1])
-            if channel.basis is not known[0]:
-                known = channel.basis, channel.basis(times)
-            row, step = np.append(known[1], x), channel.process.steps(times - own[1] if begun else _NO_GAP)
-            whiten_units(
-                row, step, _ONE_ROW, channel.process.start_variance, _BEGUN if begun else _NEW, own[2:3],
-                own[_N_OTHERS : _N_OTHERS + 2 * (p + 1)], own[3:_N_OTHERS], (1, p + 1, 1),
-            )  # fmt: skip
+            begun, last = own[0] > 0, float(own[1])
+            if begun and t < last:
+                raise _too_late(channel, t, last)
+            if channel.basis is known[0]:
+                functions[:] = known[1]
+            else:
+                _evaluate(channel.basis, work.time, functions)
+                known = channel.basis, functions.copy()
+            row[-1], step[:] = x, channel.process.step(t - last if begun else 0.0)
+            variance = channel.process.start_variance
+            whiten_units(row, step, _ONE_ROW, variance, _BEGUN if begun else _NEW, *arrays, shape)
             own[0], own[1] = 1.0, t
-            given[0, channel.place : channel.place + p], white[channel.number] = row[:p], row[p]
-        return white, given, after
+            into[:], white[channel.number] = functions[0], row[-1]
+        return white, work.given, work.filters
 
     def _time_of(self, t: Any) -> float:
         try:
