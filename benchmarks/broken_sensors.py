@@ -169,9 +169,8 @@ def main() -> None:
     options = parser.parse_args()
     before = harness.load_average()
     if options.intact:
-        lost = np.concatenate(
-            [prognosis.predict(cut).channels_left_out.sum(axis=1) for prognosis, cuts, _ in parts(options) for cut in cuts]
-        )
+        laws = [prognosis.predict(cut) for prognosis, cuts, _ in parts(options) for cut in cuts]
+        lost = np.concatenate([law.channels_left_out.sum(axis=1) for law in laws])
         for n in range(1, int(lost.max()) + 1):
             print(f"{np.count_nonzero(lost == n):5d} of {len(lost):,} predictions lose {n} of {len(SENSORS)} channels")
         print(f"{np.count_nonzero(lost):5d} of {len(lost):,} lose any")

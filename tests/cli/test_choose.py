@@ -174,6 +174,7 @@ def test_documents_of_bases_are_as_the_schema_says(failed, capsys):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        (["--threshold", "3"], "cross_validate"),
         (["--score", "crps"], "--score is for --what basis"),
         (["--what", "basis", "--basis", "wear=polynomial:1"], "give --basis without a channel"),
         (["--what", "basis", "--cap", "50"], "--cap is for --score rmse"),

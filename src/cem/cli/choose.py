@@ -73,6 +73,7 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
         "--standard-errors", type=not_negative, metavar="X",
         help="with --what basis: take the simplest within X standard errors of the best; 0: the best (default: 1)",
     )  # fmt: skip
+    parser.add_argument("--threshold", metavar="VALUE", help="refused: cross_validate scores lives to a threshold")
     parser.add_argument("--no-test", action="store_true", help="leave the bootstrap tests out")
     parser.add_argument(
         "--replicates", type=count, default=99, metavar="N", help="most fleets that a test draws (default: 99)"
@@ -161,6 +162,12 @@ def run_choose(options: argparse.Namespace, terminal: Terminal, noted: list[str]
 
 
 def _check_options(options: argparse.Namespace, of_basis: bool) -> None:
+    if options.threshold is not None:
+        raise OptionError(
+            "--threshold: cem choose compares readings or lives at failure, and not lives to a threshold; choose here "
+            "by forecasts (--what basis), compare the best few in Python by cem.selection.cross_validate(threshold=), "
+            "and measure the model by cem calibrate --threshold"
+        )
     if not of_basis:
         for name in ("score", "cap", "standard_errors"):
             if getattr(options, name) is not None:

@@ -198,6 +198,8 @@ def _touched(ages: FloatArray, gap: FloatArray, variance: float, rng: np.random.
     if variance > 0:
         mean = np.maximum(a, tiny) / np.maximum(np.abs(b), 1e-12 * np.abs(a) + tiny)
         s = rng.wald(mean, np.maximum(np.square(a) / (variance * width), tiny))
+        share = s / (1.0 + s)
     else:
-        s = np.maximum(a, 0.0) / np.maximum(-b, tiny)
-    return np.where(some, ages[cell] + width * (s / (1.0 + s)), np.inf)
+        above, below = np.maximum(a, 0.0), np.maximum(-b, tiny)
+        share = above / (above + below)
+    return np.where(some, ages[cell] + width * share, np.inf)

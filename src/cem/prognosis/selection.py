@@ -42,7 +42,7 @@ __all__ = ["SCORES", "CrossValidation", "Scored", "WithoutSensors", "cross_valid
 FloatArray = NDArray[np.float64]
 
 SCORES = ("rmse", "crps", "log_score", "log_likelihood", "mae", "brier")
-"""Scores to choose by; "log_likelihood" is better when larger, the others when smaller; the last two need a threshold."""
+"""To choose by; "log_likelihood" is better when larger, the others when smaller; "mae" and "brier" need a threshold."""
 
 _OF_THRESHOLDS = ("mae", "brier")
 _ONLY_OF_THRESHOLDS = ("mae", "coverage_90", "brier")
