@@ -170,6 +170,10 @@ def test_probabilities_of_a_law_go_straight_in() -> None:
         (lambda: failure_reliability([1.0], [0.5], 3.0, n_bins=0), "n_bins is 0"),
         (lambda: failure_reliability([1.0], [0.5], 3.0, level=1.0), "level is 1.0"),
         (lambda: failure_reliability([1.0], [0.5], np.inf), "h is inf"),
+        (lambda: failure_brier_score(["a"], [0.5], 3.0), "truth is .*'a'.*; numbers were expected"),
+        (lambda: failure_brier_score([1.0], ["x"], 3.0), "probability is "),
+        (lambda: failure_reliability([1.0], [0.5], "x"), "h is 'x'"),
+        (lambda: failure_reliability([1.0], [0.5], 3.0, n_bins="x"), "n_bins is 'x'"),
     ],
 )
 def test_what_is_wrong_is_said(call, message: str) -> None:

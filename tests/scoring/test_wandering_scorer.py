@@ -147,6 +147,18 @@ def test_a_restored_unit_goes_on(model, panel):
     np.testing.assert_array_equal(unit._get_state(), scorer.unit()._get_state())
 
 
+def test_the_documented_class_restores_a_unit_of_any_scorer(model, panel):
+    """docs/scoring.md says Unit.from_bytes; of units that wander it said that the bytes were too many."""
+    scorer = model.scorer()
+    unit = streamed(scorer, panel, 1)
+    back = cem.scoring.Unit.from_bytes(scorer, unit.to_bytes())
+    assert type(back) is type(unit) and back.to_bytes() == unit.to_bytes()
+    plain = cem.FailureModeEM(1, n_init=1, random_state=0).fit(panel).model_.scorer()
+    for kind in (cem.scoring.Unit, type(unit)):
+        with pytest.raises(ScorerError, match="format version"):
+            kind.from_bytes(plain, unit.to_bytes())
+
+
 def test_bytes_of_another_process_or_altered_ones_are_refused(model, panel):
     """A filter that goes on from numbers of another model would give wrong answers."""
     unit = streamed(model.scorer(), panel, 3)

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sized
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from cem.errors.types import OptionError
 
-__all__ = ["MAX_SIZE", "Parametrised", "integer", "real", "reals", "shortened"]
+__all__ = ["MAX_SIZE", "Parametrised", "floats", "integer", "real", "reals", "shortened"]
 
 MAX_SIZE = 1000
 """Most numbers of one option, coefficients of one basis among them: catches a mistyped option."""
@@ -45,6 +46,17 @@ def reals(option: str, values: object) -> tuple[float, ...]:
     if isinstance(values, Sized) and len(values) > MAX_SIZE:  # before iteration: a file may hold millions
         raise OptionError(f"{option} has {len(values):,} numbers; at most {MAX_SIZE:,} were expected")
     return tuple(real(f"{option}[{i}]", value) for i, value in enumerate(values))
+
+
+def floats(option: str, given: ArrayLike, what: str = "numbers", verb: str = "were") -> NDArray[np.float64]:
+    """Floats of an argument; OptionError for text, ragged sequences, and spans of time in a unit of their own."""
+    try:
+        read = np.asarray(given)
+        if read.dtype.kind in "mMSUc":
+            raise TypeError
+        return np.asarray(read, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise OptionError(f"{option} is {shortened(given)}; {what} {verb} expected") from None
 
 
 def shortened(value: object, length: int = 60) -> str:

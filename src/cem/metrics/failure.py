@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
+from cem.errors.options import floats, integer
 from cem.metrics.metrics import _finite, _fraction, _wilson
 from cem.numerics.floating import underflow_is_zero
 
@@ -220,8 +221,7 @@ def failure_reliability(
     Cox (1958), "Two further applications of a model for binary regression", Biometrika 45; Van Calster, McLernon, van
     Smeden, Wynants, Steyerberg (2019), "Calibration: the Achilles heel of predictive analytics", BMC Medicine 17.
     """
-    if n_bins < 1:
-        raise OptionError(f"n_bins is {n_bins}; 1 or more bins were expected")
+    n_bins = integer("n_bins", n_bins, 1, 10**6)
     _fraction("level", level)
     moment = float(_finite("h", h))
     lives, chances, censored = _outcomes(truth, probability, running)
@@ -248,7 +248,7 @@ def _outcomes(
     truth: ArrayLike, probability: ArrayLike, running: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray, BoolArray]:
     """Remaining lives (L,), probabilities (L, ...) and which units still run (L,), checked."""
-    lives = np.asarray(truth, dtype=np.float64)
+    lives = floats("truth", truth)
     if lives.ndim != 1 or lives.size == 0:
         raise OptionError(f"truth has shape {lives.shape}; (n_units,), with at least one unit, was expected")
     bad = np.flatnonzero(~(lives >= 0))

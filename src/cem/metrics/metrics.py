@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import OptionError
+from cem.errors.options import floats
 from cem.numerics.floating import underflow_is_zero
 
 FloatArray = NDArray[np.float64]
@@ -27,7 +28,7 @@ BoolArray = NDArray[np.bool_]
 
 def _finite(name: str, values: ArrayLike) -> FloatArray:
     """The argument as floats; an OptionError names the first entry that is NaN or infinite."""
-    array = np.asarray(values, dtype=np.float64)
+    array = floats(name, values)
     if array.size == 0:
         raise OptionError(f"{name} is empty; at least one number was expected")
     bad = np.argwhere(~np.isfinite(array))

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import ConditionalMeanWarning, OptionError, PredictionError
 from cem.errors.names import listed
-from cem.errors.options import integer, real, shortened
+from cem.errors.options import floats, integer, real, shortened
 from cem.errors.warning import warn
 from cem.numerics.floating import underflow_is_zero
 
@@ -29,17 +29,6 @@ _NEVER_MATTERS = 1e-6
 _MOST_NAMED = 3
 _MOST_DRAWS = 10**9
 _A_LEVEL = "a number between 0 and 1, both excluded,"
-
-
-def _numbers(option: str, given: ArrayLike, what: str) -> FloatArray:
-    """Floats of an argument; OptionError for text, ragged sequences, and spans of time in a unit of their own."""
-    try:
-        read = np.asarray(given)
-        if read.dtype.kind in "mMSUc":
-            raise TypeError
-        return np.asarray(read, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise OptionError(f"{option} is {shortened(given)}; {what} was expected") from None
 
 
 def _is_above_0(number: object) -> bool:
@@ -176,7 +165,7 @@ class RemainingLifeLaw(ABC):
         >>> law.failure_probability(20.0)
         array([0.5])
         """
-        asked = _numbers("h", h, "a time from now in the panel's unit, or several,")
+        asked = floats("h", h, "a time from now in the panel's unit, or several,", "was")
         if asked.ndim > 1:
             raise OptionError(f"h has shape {asked.shape}; a number or shape (m,) was expected")
         bad = asked[~(asked >= 0)]
@@ -211,7 +200,7 @@ class RemainingLifeLaw(ABC):
         OptionError
             There is not one number for each unit, one is NaN, or it is inf and the unit cannot last for ever.
         """
-        true = _numbers("truth", truth, "a number for each unit, its remaining life,")
+        true = floats("truth", truth, "a number for each unit, its remaining life,", "was")
         if true.shape != (self.n_units,):
             raise OptionError(f"truth has shape {true.shape}; ({self.n_units},) was expected")
         never = self.probability_never
@@ -238,7 +227,7 @@ class RemainingLifeLaw(ABC):
         q : float or array_like of shape (m,)
             Probabilities between 0 and 1, both excluded.
         """
-        levels = _numbers("q", q, "a level between 0 and 1, or several,")
+        levels = floats("q", q, "a level between 0 and 1, or several,", "was")
         if levels.ndim > 1 or not np.all((levels > 0) & (levels < 1)):
             raise OptionError(f"q is {q!r}; levels between 0 and 1, both excluded, were expected")
         found = self._quantile(np.broadcast_to(np.atleast_1d(levels), (self.n_units, levels.size)))
@@ -418,7 +407,7 @@ class RemainingLifeLaw(ABC):
 
     def _by_unit(self, times: ArrayLike) -> FloatArray:
         """Remaining lives (m,) or (L, m) or a number, as (L, m)."""
-        lives = _numbers("times", times, "a remaining life in the panel's unit, or several,")
+        lives = floats("times", times, "a remaining life in the panel's unit, or several,", "was")
         if np.isnan(lives).any():
             raise OptionError("some remaining lives are NaN; numbers were expected")
         if lives.ndim < 2:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cem.errors import OptionError, PredictionError
-from cem.errors.names import listed
+from cem.errors.names import did_you_mean, listed
 from cem.errors.options import real
 from cem.mixture.fitted import require_model
 from cem.numerics.floating import underflow_is_zero

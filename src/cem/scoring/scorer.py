@@ -562,7 +562,7 @@ class Unit(_unit.UnitState):
         ScorerError
             The bytes are truncated, altered, of another version or of another model.
         """
-        unit = cls(scorer)
+        unit = scorer._blank()  # of its own kind: `Unit` reads the bytes of a unit that wanders, too
         try:
             raw = bytes(memoryview(data))
         except TypeError:
