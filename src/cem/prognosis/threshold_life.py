@@ -248,7 +248,15 @@ class ThresholdLife:
         return self.replaced(calibration=found)
 
     def held_out(self, panel: Panel, estimator: FailureModeEM | None = None, **options: Any) -> HeldOutPassages:
-        """What this prognosis says of units that its model was not fitted to; arguments as for `calibrated`."""
+        """What this prognosis says of units that its model was not fitted to.
+
+        Parameters
+        ----------
+        panel, estimator
+            As for `calibrated`.
+        **options
+            ages, n_folds, cap, random_state, n_jobs and progress, as there; all but the last two have to be given.
+        """
         side = self._side()
 
         def predict(model: FailureModeModel, cut: Panel) -> FirstPassage:

@@ -55,7 +55,13 @@ class BasisCandidate:
     gap_standard_error: float
 
     def is_near(self, standard_errors: float) -> bool:
-        """Whether its score is within so many standard errors of the best."""
+        """Whether its score is near the best.
+
+        Parameters
+        ----------
+        standard_errors : float
+            So many of them, of the difference, it may be away.
+        """
         return self.gap <= standard_errors * self.gap_standard_error
 
     @property
