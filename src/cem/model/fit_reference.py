@@ -160,8 +160,8 @@ class FitReference:
         slopes = self.slopes
         added = np.diff(slopes, axis=-1)[modes]
         beyond = np.maximum(z[..., None] - self.knots[modes, :, 1:-1], 0.0)
-        found: FloatArray = self.scores[0] + slopes[modes, :, 0] * (z - self.knots[modes, :, 0])
-        return found + np.asarray((added * beyond).sum(axis=-1))
+        first = self.scores[0] + slopes[modes, :, 0] * (z - self.knots[modes, :, 0])
+        return np.asarray(first + (added * beyond).sum(axis=-1))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the reference as JSON can hold it."""
