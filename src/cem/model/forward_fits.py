@@ -114,31 +114,41 @@ def _outside(model: ModelOutputs, panel: Panel) -> tuple[Mask, Mask]:
 
     Channels with coefficients of covariates by mode have no bounds.
     """
+    own = adjusted_panel(shifted_form(model), panel)
+    low, high = model.domain
+    lowest, highest = _box(model)
+    below, above = own.values < lowest, own.values > highest
+    beyond = (own.times < low) | (own.times > high)
+    for c in np.flatnonzero((beyond[:, None] & (below | above)).any(axis=0)).tolist():
+        rows = np.flatnonzero(beyond & (below[:, c] | above[:, c]))
+        nearest, farthest = _bounds(model, c, own.times[rows])  # a curve goes on
+        below[rows, c] &= own.values[rows, c] < nearest
+        above[rows, c] &= own.values[rows, c] > farthest
+    return below, above
+
+
+def _bounds(model: ModelOutputs, channel: int, times: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The lowest and highest reading of a channel at some times."""
     shifted = shifted_form(model)
     plain = shifted if shifted.components is None else shifted.of_components  # type: ignore[attr-defined]
-    alone = plain.user_parameters().marginal()
-    own = adjusted_panel(shifted, panel)
-    low, high = model.domain
-    times = np.linspace(low, high, TIMES_OF_BOX)
-    beyond = np.flatnonzero((own.times < low) | (own.times > high))
-    below, above = (np.zeros(own.values.shape, dtype=np.bool_) for _ in range(2))
-    by_mode = () if shifted.conditions is None else shifted.conditions.by_mode
+    wander = model._wander_variance(channel, times - model.domain[0])
+    return bounds_of_readings(plain.user_parameters().marginal(), channel, model.bases[channel](times), wander)
+
+
+def _box(model: ModelOutputs) -> FloatArray:
+    """The lowest and highest reading of each channel over all training times, (2, C); found once for each model."""
+    if "box" in model._cache:
+        return model._cache["box"]
+    conditions = shifted_form(model).conditions
+    by_mode = () if conditions is None else conditions.by_mode
+    times, found = np.linspace(*model.domain, TIMES_OF_BOX), np.empty((2, model.n_channels))
     for c in range(model.n_channels):
         if by_mode and by_mode[c]:
-            continue
-
-        def bounds(at: FloatArray, c: int = c) -> tuple[FloatArray, FloatArray]:
-            return bounds_of_readings(alone, c, model.bases[c](at), model._wander_variance(c, at - low))
-
-        lowest, highest = bounds(times)
-        x = own.values[:, c]
-        below[:, c], above[:, c] = x < lowest.min(), x > highest.max()
-        rows = beyond[below[beyond, c] | above[beyond, c]]
-        if rows.size:  # a curve goes on
-            lowest, highest = bounds(own.times[rows])
-            below[rows, c] &= x[rows] < lowest
-            above[rows, c] &= x[rows] > highest
-    return below, above
+            found[:, c] = -np.inf, np.inf
+        else:
+            low, high = _bounds(model, c, times)
+            found[:, c] = low.min(), high.max()
+    return model._view("box", found)
 
 
 def _scores(model: ModelOutputs, panel: Panel) -> tuple[FloatArray, NDArray[np.intp]]:
