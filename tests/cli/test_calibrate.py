@@ -81,6 +81,14 @@ def test_a_threshold_is_calibrated_too(work, capsys) -> None:
     assert "after:" in capsys.readouterr().out
     life = cem.ThresholdLife.load(sure)
     assert life.calibration is not None and life.threshold == 9065.0
+    # The file says which threshold: asking for it again must not be needed, nor give another answer.
+    answers = []
+    for more in (crossed, [], ["--channel", "a"]):
+        assert cli.main(["rul", str(sure), str(work / "running.csv"), *more, "--csv"]) == 0
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1] == answers[2]
+    assert cli.main(["rul", str(sure), str(work / "running.csv"), "--channel", "b"]) == 1
+    assert "its file has no threshold of this channel and direction" in capsys.readouterr().err
     for value, known in (("9065", True), ("9066", False)):
         words = ["rul", str(sure), str(work / "running.csv"), "--threshold", value, *crossed[2:], "--json"]
         assert cli.main(words) == 0

@@ -31,7 +31,8 @@ _TEXT = (
 )
 
 _CONDITION = "means are those of the lives that end within the horizon; p_never is the probability of no end (or --cap)"
-_SHOWN_NEVER = 1e-6
+_LEAST_SHOWN = 1e-6
+"""Probabilities below it are shown as less."""
 _FLAGS = "flags"
 
 
@@ -72,7 +73,12 @@ def add_parser(commands: Any, **options: Any) -> argparse.ArgumentParser:
 
 def add_threshold(parser: argparse.ArgumentParser) -> None:
     """Add the failure threshold of a forward model, and the conditions at which it is crossed."""
-    parser.add_argument("--threshold", type=float, metavar="VALUE", help="failure threshold, for a forward model")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="VALUE",
+        help="failure threshold, for a forward model (default: that of the file, if cem calibrate wrote it)",
+    )
     parser.add_argument("--channel", metavar="NAME", help="channel of the threshold (default: the response)")
     parser.add_argument(
         "--direction",
@@ -99,6 +105,7 @@ def check_threshold(options: argparse.Namespace, model: FailureModeModel) -> Non
         Of `add_threshold`.
     model : FailureModeModel
     """
+    _take_stored(options, model)
     if model.time_axis == "to_failure" and options.threshold is not None:
         raise OptionError("--threshold is for forward models; this one is aligned at failure, leave --threshold out")
     if options.monotone and options.threshold is None:
@@ -107,8 +114,20 @@ def check_threshold(options: argparse.Namespace, model: FailureModeModel) -> Non
         raise OptionError("--at gives the conditions of a threshold; without --threshold leave --at out")
     if model.time_axis != "to_failure" and options.threshold is None:
         raise OptionError(
-            "this model is on the forward time axis: give --threshold, and --channel if it has no response"
+            "this model is on the forward time axis, and its file has no threshold of this channel and direction: give "
+            "--threshold, and --channel if it has no response"
         )
+
+
+def _take_stored(options: argparse.Namespace, model: FailureModeModel) -> None:
+    """Without ``--threshold`` that of the file is meant, as ``cem calibrate`` wrote it."""
+    held = model.training.get("threshold")
+    if model.time_axis == "to_failure" or options.threshold is not None or held is None:
+        return
+    if options.channel in (None, held["channel"]) and options.direction in ("auto", held["direction"]):
+        for name in ("threshold", "channel", "direction"):
+            setattr(options, name, held[name])
+        options.monotone = options.monotone or held["monotone"]
 
 
 def threshold_life(options: argparse.Namespace, model: FailureModeModel) -> ThresholdLife:
@@ -170,7 +189,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
         return
     if header[-1] == _FLAGS and not any(row[-1] for row in rows):  # a column without a word
         header, rows = header[:-1], [row[:-1] for row in rows]
-    shown = [[_shown(value) for value in row] for row in rows]
+    shown = [[_shown(value, name) for name, value in zip(header, row, strict=True)] for row in rows]
     unit = f" in {model.time_unit}" if model.time_unit else ""
     title = f"remaining life{unit} of {len(rows)} units under {options.model.name}"
     if direction is not None:
@@ -257,7 +276,7 @@ def _warn_of_flags(law: RemainingLifeLaw) -> None:
 def _may_last(header: list[str], rows: list[list[Any]]) -> bool:
     """Whether the mean of some unit, finite, is of the part of its lives that end."""
     mean, never = header.index("mean"), header.index("p_never")
-    return any(row[mean] is not None and row[never] > _SHOWN_NEVER for row in rows)
+    return any(row[mean] is not None and row[never] > _LEAST_SHOWN for row in rows)
 
 
 def _skill_shown(skill: float | None) -> str:
@@ -267,9 +286,11 @@ def _skill_shown(skill: float | None) -> str:
     return f"skill against no sensors: {skill:.2f} (1 - CRPS / CRPS without sensors, on held-out units at calibration)"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, name: str) -> str:
     if value is None:
         return "inf"
+    if name.startswith("p_") and 0.0 < value < _LEAST_SHOWN:
+        return f"<{_LEAST_SHOWN:g}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
