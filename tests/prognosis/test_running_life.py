@@ -182,7 +182,20 @@ def test_what_is_wrong_is_said_and_changes_nothing(prognosis) -> None:
     for t, x in ((9.0, [9062.0, 0.0]), (np.nan, [9062.0, 0.0]), (11.0, [9062.0]), (11.0, [np.inf, 0.0])):
         with pytest.raises(ScorerError):
             unit.update(t, x)
+    for t in ("x", None):
+        with pytest.raises(ScorerError, match="the time of a reading is"):
+            unit.update(t, [9062.0, 0.0])
     np.testing.assert_array_equal(unit.pmf()[1], before)
+
+
+def test_a_time_to_failure_is_no_age(prognosis) -> None:
+    """A batch refuses it; a running unit would answer for a machine of an age below zero."""
+    unit = prognosis.unit()
+    unit.update(-5.0, [9062.0, 0.1])
+    with pytest.raises(ScorerError, match="ages count from the time axis' zero"):
+        unit.distribution()
+    unit.update(5.0, [9062.0, 0.1])  # readings before the machine was put to work are readings
+    assert unit.distribution().median() > 0
 
 
 def test_bases_that_cannot_stream() -> None:

@@ -155,7 +155,10 @@ class RunningLife:
                 f"channel {channels[int(infinite.argmax())]!r} is infinite at time {t!r}; leave the reading out, or "
                 "set the value to NaN, which means missing"
             )
-        moment = float(t)
+        try:
+            moment = float(t)
+        except (TypeError, ValueError):
+            raise ScorerError(f"the time of a reading is {t!r}; it must be a finite number") from None
         if not np.isfinite(moment) or (self._age is not None and moment < self._age):
             raise ScorerError(f"a reading at {t!r} after one at {self._age!r}; give finite times in ascending order")
         phi = self._phi
@@ -227,7 +230,7 @@ class RunningLife:
         Raises
         ------
         ScorerError
-            There is no reading yet, or no candidate explains the readings.
+            There is no reading yet, the unit's age is negative, or no candidate explains the readings.
         """
         masses = self._evidence.summed(self._masses())
         return self._grid, np.ascontiguousarray(masses.T)
@@ -236,6 +239,11 @@ class RunningLife:
         """P(r, k | readings), (G, K)."""
         if self._age is None:
             raise ScorerError("the unit has no reading yet, and so no age; give it one with update(t, x)")
+        if self._age < 0:
+            raise ScorerError(
+                f"the last reading is at {self._age:g}; ages count from the time axis' zero, when a unit is new: give "
+                "times on the clock of the training units, not times to failure"
+            )
         age = float(self._evidence.known_ages(self._age))
         if not self._renew_at > age or age < self._first_age:
             self._renew(age)
