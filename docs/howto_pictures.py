@@ -112,7 +112,7 @@ def wear_limit() -> Figure:
     axes.axvline(now, color=GREY, lw=0.8, ls=(0, (4, 3)))
     axes.text(now + 4, 0.04, "today", color=GREY)
     axes.text(6, 1.04, "limit", color="#A84600")
-    axes.text((first + last) / 2, 1.1, "90 % of passages", color="#A84600", ha="right")
+    axes.text(first, 1.1, "90 % of passages", color="#A84600", ha="right")
     axes.annotate("truth", (now + float(left[0]), 1.0), (now + float(left[0]) + 14, 0.78), color=INK,
                   arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.8, "shrinkB": 3})  # fmt: skip
     return figure

@@ -22,7 +22,11 @@ def table(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"), [("1..3", [1, 2, 3]), ("2,5", [2, 5]), ("1..2,4", [1, 2, 4]), ("3", [3]), (" 1 .. 2 ", None)]
+    ("text", "meant"),
+    [
+        *[("1..3", [1, 2, 3]), ("2,5", [2, 5]), ("1..2,4", [1, 2, 4]), ("3", [3]), (" 1 .. 2 ", None)],
+        *[("1-4", [1, 2, 3, 4]), ("1-2,4..5", [1, 2, 4, 5])],
+    ],
 )
 def test_numbers_of_modes_are_ranges_and_lists(text, meant):
     if meant is None:
@@ -32,7 +36,9 @@ def test_numbers_of_modes_are_ranges_and_lists(text, meant):
         assert numbers(text) == meant
 
 
-@pytest.mark.parametrize("text", ["", "3..1", "0..2", "1-3", "a", "1..", "..3", "1.5", "1..99999999"])
+@pytest.mark.parametrize(
+    "text", ["", "3..1", "3-1", "0-2", "0..2", "1-", "-3", "1-2-3", "a", "1..", "..3", "1.5", "1..99999999"]
+)
 def test_other_texts_are_refused(text, table, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["choose", str(table), f"--modes={text}"])

@@ -70,7 +70,7 @@ def test_json_table_and_file(files, capsys, tmp_path) -> None:
     assert "m3" in (tmp_path / "rul.txt").read_text() and list(tmp_path.iterdir()) == [tmp_path / "rul.txt"]
 
 
-def test_thresholds_of_forward_models(files, capsys) -> None:
+def test_thresholds_of_forward_models(files, capsys, tmp_path) -> None:
     """The same command for a threshold; what is never reached is null."""
     folder, _ = files
     words = (folder / "forward.cem", folder / "running.csv", "--json", "--channel", "a", "--threshold")
@@ -79,6 +79,25 @@ def test_thresholds_of_forward_models(files, capsys) -> None:
     assert set(unit) >= {"p_crossed", "p_never", "median", "lower_0.9"}
     run(*words, "1e9")
     assert json.loads(capsys.readouterr().out)["units"][0]["mean"] is None
+    out = io.StringIO()
+    run(*(word for word in words if word != "--json"), "1e9", out=out)  # "inf" alone would read as "lasts for ever"
+    assert "inf: the curve may never get there" in out.getvalue()
+    forward = cem.FailureModeEM(1, basis=Polynomial(2), random_state=0).fit(fleet(30, 0, every=6.0).with_modes(None))
+    forward.model_.save(tmp_path / "bent.cem")  # no closed form: a simulation, which looks as far as its horizon
+    out = io.StringIO()
+    run(tmp_path / "bent.cem", *(word for word in words[1:] if word != "--json"), "1e9", out=out)
+    assert "inf: not within the horizon of " in out.getvalue() and "--within" in out.getvalue()
+
+
+def test_no_probability_is_shown_smaller_than_anybody_can_measure(files, capsys) -> None:
+    """2.9e-92 would be taken for a fact; the file for programs has it in full."""
+    folder, running = files
+    words, out = (folder / "fleet.cem", folder / "running.csv", "--within", "1"), io.StringIO()
+    run(*words, out=out)
+    run(*words, "--csv")
+    tiny = [float(row["p_within_1"]) for row in csv.DictReader(io.StringIO(capsys.readouterr().out))]
+    assert any(0 < p < 1e-4 for p in tiny)
+    assert "<0.0001" in out.getvalue() and "e-" not in out.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,10 @@ def test_the_command_line_lists_them(tmp_path, capsys) -> None:
     assert set(rows[0]) == {"unit", "time", "channel", "value"}
     assert main([*fit, "--gross-errors", "leave_out"]) == 0
     assert "gross errors left out" in capsys.readouterr().out
+    assert main(fit) == 0  # a user of the command would look for an option, not for an argument of Python
+    told = capsys.readouterr()
+    assert "leave them out with --gross-errors leave_out" in told.err and "gross_errors=" not in told.err
+    assert "uncertainty=" not in told.out
 
 
 def test_spikes_are_those_of_plain_medians() -> None:

@@ -16,13 +16,16 @@ def fitted(panel, process="auto", degree=1, **options):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_white_noise_gets_no_process(seed):
+def test_white_noise_gets_no_process(seed, tmp_path):
     """A process that is not there would make all intervals wider, and cost streaming its speed."""
     panel = wandering_fleet(None, seed=seed)
     em = fitted(panel)
     assert em.process_ == {} and em.model_.processes is None
     assert em.log_likelihood_ == fitted(panel, None).log_likelihood_
     table = em.model_.summary().frames["processes"]
+    # A file has the columns by name; `cem info` must show the table as `cem fit` did.
+    em.model_.save(tmp_path / "white.cem")
+    assert str(cem.load(tmp_path / "white.cem").summary()) == str(em.model_.summary())
     assert not any(table["chosen"]) and all(table["reason"])
     assert "process          none (by held-out forecasts)" in str(em.model_.summary())
 

@@ -100,10 +100,10 @@ _LARGEST = 1_000_000
 
 
 def numbers(text: str) -> list[int]:
-    """Whole numbers of ``1..6`` or ``2,3,5``, and of both together."""
+    """Whole numbers of ``1..6``, ``1-6`` or ``2,3,5``, and of these together."""
     found: set[int] = set()
     for part in text.split(","):
-        first, dots, last = part.strip().partition("..")
+        first, dots, last = part.strip().partition(".." if ".." in part else "-")
         if not first.isdecimal() or (dots and not last.isdecimal()):
             raise argparse.ArgumentTypeError(f"{text!r} is neither a range such as 1..6 nor a list such as 2,3,5")
         try:

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = readable(_parser().parse_args(arguments))
     terminal = Terminal(quiet=is_quiet(options), verbosity=options.verbosity)
     try:
-        with _warnings_as_notes(terminal) as noted:
+        with _warnings_as_notes(terminal, options) as noted:
             options.run(options, terminal, noted)
         if sys.stdout is not None:  # None where the caller closed it
             sys.stdout.flush()
@@ -183,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
+def _warnings_as_notes(terminal: Terminal, options: argparse.Namespace) -> Iterator[list[str]]:
     """Show each distinct cem warning once, as one line on standard error, and collect them."""
     noted: list[str] = []
 
@@ -199,7 +200,7 @@ def _warnings_as_notes(terminal: Terminal) -> Iterator[list[str]]:
             said = f"{category.__name__}: {message}"
             if said not in noted:
                 noted.append(said)
-                terminal.warn(f"warning: {message}")
+                terminal.warn(f"warning: {in_words_of_the_command(str(message), options)}")
         else:
             text = warnings.formatwarning(message, category, filename, lineno, line)
             terminal.warn(text.rstrip("\n"), lines=True)
@@ -409,7 +410,12 @@ def _conditions(model: FailureModeModel) -> dict[str, Any]:
 
 
 def _show_model(terminal: Terminal, model: FailureModeModel) -> None:
-    terminal.document(str(model.summary()))
+    from cem.model.known_parameters import said_of_parameters
+
+    summary = model.summary()
+    said = said_of_parameters(model, command_line=True)
+    facts = {name: said if name == "uncertainty" else fact for name, fact in summary.facts.items()}
+    terminal.document(str(replace(summary, facts=facts)))
 
 
 if __name__ == "__main__":

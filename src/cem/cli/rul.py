@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
     from cem.mixture.life_law import RemainingLifeLaw
     from cem.model.model import FailureModeModel
+    from cem.passage.law import FirstPassage
     from cem.panel.panel import Panel
     from cem.prognosis.calibration import Calibration
     from cem.prognosis.threshold_life import ThresholdLife
@@ -31,8 +32,8 @@ _TEXT = (
 )
 
 _CONDITION = "means are those of the lives that end within the horizon; p_never is the probability of no end (or --cap)"
-_LEAST_SHOWN = 1e-6
-"""Probabilities below it are shown as less."""
+_LEAST_SHOWN = 1e-4
+"""Probabilities below it are shown as less: no fleet is large enough to measure them."""
 _FLAGS = "flags"
 
 
@@ -170,7 +171,8 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     check_threshold(options, model)
     panel = read_for_scoring(options, model)
     terminal.detail(was_read(options, panel))
-    header, rows, direction, held = _predicted(options, model, panel)
+    header, rows, crossing, held = _predicted(options, model, panel)
+    direction = None if crossing is None else crossing.direction
     skill = None if held is None else held.skill
 
     def document() -> dict[str, Any]:
@@ -201,7 +203,13 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
     coverage = _coverage_shown(held)
     notes = [
         note
-        for note in (condition, coverage, _skill_shown(skill), said_of_parameters(model, command_line=True))
+        for note in (
+            condition,
+            _endless(rows, crossing, model.time_unit),
+            coverage,
+            _skill_shown(skill),
+            said_of_parameters(model, command_line=True),
+        )  # fmt: skip
         if note
     ]
     write_table(terminal, options.output, title, header, shown, "\n".join(notes))
@@ -209,9 +217,9 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
 
 def _predicted(
     options: argparse.Namespace, model: FailureModeModel, panel: Panel
-) -> tuple[list[str], list[list[Any]], str | None, Calibration | None]:
-    """Column names, a row for each unit (None for infinite numbers), the threshold's direction, the calibration."""
-    direction = held = None
+) -> tuple[list[str], list[list[Any]], FirstPassage | None, Calibration | None]:
+    """Column names, a row for each unit (None for infinite numbers), the law of a threshold, the calibration."""
+    crossing = held = None
     chances_of_crossing: list[Any] = []
     low_name, high_name = f"lower_{options.level:g}", f"upper_{options.level:g}"
     ages = panel.times[panel.offsets[1:] - 1]
@@ -235,7 +243,6 @@ def _predicted(
         if options.within and max(options.within) > law.horizon:  # a simulation looks only so far
             law = crossing = life.replaced(options={**life.options, "horizon": max(options.within)}).predict(panel)
         held = life.calibration
-        direction = crossing.direction
         header += ["p_crossed", "p_never"]
         chances_of_crossing = [crossing.probability_crossed, crossing.probability_never]
     _warn_of_flags(law)
@@ -258,7 +265,7 @@ def _predicted(
         ]
         for i, (unit, age) in enumerate(zip(panel.units, ages, strict=True))
     ]  # fmt: skip
-    return header, rows, direction, held
+    return header, rows, crossing, held
 
 
 def _warn_of_flags(law: RemainingLifeLaw) -> None:
@@ -277,6 +284,16 @@ def _may_last(header: list[str], rows: list[list[Any]]) -> bool:
     """Whether the mean of some unit, finite, is of the part of its lives that end."""
     mean, never = header.index("mean"), header.index("p_never")
     return any(row[mean] is not None and row[never] > _LEAST_SHOWN for row in rows)
+
+
+def _endless(rows: list[list[Any]], crossing: FirstPassage | None, unit: str | None) -> str:
+    """What an infinite number of a threshold means, and how to look further; empty if there is none."""
+    if crossing is None or all(value is not None for row in rows for value in row):
+        return ""
+    if math.isinf(crossing.horizon):
+        return "inf: the curve may never get there"
+    horizon = f"{crossing.horizon:.4g} {unit}" if unit else f"{crossing.horizon:.4g}"
+    return f"inf: not within the horizon of {horizon} from the last reading; a longer time of --within looks further"
 
 
 def _skill_shown(skill: float | None) -> str:

@@ -157,13 +157,19 @@ def _of_conditions(model: FittedMixture) -> dict[str, Frame]:
     return {name: Frame(columns) for name, columns in condition_tables(model).items()}
 
 
+_TRIED = (
+    *("channel", "kind", "ratio", "rate", "log_likelihood_gain", "log_likelihood_error", "crps_gain", "crps_error"),
+    *("interval_gain", "interval_error", "chosen", "reason"),
+)
+
+
 def _processes(model: FittedMixture, training: Mapping[str, Any]) -> dict[str, Frame]:
     """How units wander about their curves, and what was tried for channels of process="auto"."""
     tried = training.get("processes")
     if model.processes is None and not tried:
         return {}
     if tried:
-        return {"processes": _records(tried, tuple(tried[0]))}
+        return {"processes": _records(tried, sorted(tried[0], key=_TRIED.index))}  # a file has them by name
     columns = [(name, own.kind, own.ratio, own.rate) for name, own in model.process_.items()]
     return {
         "processes": Frame(
