@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from cem.cli.terminal import Terminal
     from cem.mixture.life_law import RemainingLifeLaw
     from cem.model.model import FailureModeModel
-    from cem.passage.law import FirstPassage
     from cem.panel.panel import Panel
+    from cem.passage.law import FirstPassage
     from cem.prognosis.calibration import Calibration
     from cem.prognosis.threshold_life import ThresholdLife
 
@@ -209,7 +209,7 @@ def run_rul(options: argparse.Namespace, terminal: Terminal, noted: list[str]) -
             coverage,
             _skill_shown(skill),
             said_of_parameters(model, command_line=True),
-        )  # fmt: skip
+        )
         if note
     ]
     write_table(terminal, options.output, title, header, shown, "\n".join(notes))
