@@ -91,7 +91,7 @@ def test_thresholds_of_forward_models(files, capsys, tmp_path) -> None:
 
 def test_no_probability_is_shown_smaller_than_anybody_can_measure(files, capsys) -> None:
     """2.9e-92 would be taken for a fact; the file for programs has it in full."""
-    folder, running = files
+    folder, _ = files
     words, out = (folder / "fleet.cem", folder / "running.csv", "--within", "1"), io.StringIO()
     run(*words, out=out)
     run(*words, "--csv")
