@@ -109,6 +109,7 @@ def test_stacked_takes_the_model_that_predicts_best(pool) -> None:
     np.testing.assert_allclose(law.cdf([3.0, 8.0]), wanted)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(pool)).predict(seen).cdf([3.0]), law.cdf([3.0]))
     assert "weights" in repr(pool)
+    assert repr(law).startswith("PooledPassage(5 units, 2 models, ")  # "2 modes" would be failure modes
 
 
 def test_what_cannot_be_averaged_is_refused(pool) -> None:

@@ -105,6 +105,7 @@ class FirstPassage(RemainingLifeLaw):
         "probability_crossed", "probability_never", "mode_probabilities", "_ended", "_weights",
     )  # fmt: skip
     """Names of the arrays that have a row for each unit."""
+    _SHOWN_AS: ClassVar[tuple[str, str]] = ("FirstPassage", "mode")
 
     def _conclude(self, names: Sequence[Hashable], rho: FloatArray, not_crossed: FloatArray, never: FloatArray) -> None:
         """Finish from P(not crossed yet | k) and P(not crossed within the horizon | k), both (L, K)."""
@@ -192,5 +193,6 @@ class FirstPassage(RemainingLifeLaw):
     def __repr__(self) -> str:
         how = "exact" if self.exact else f"simulated, horizon {self.horizon:g}"
         n = self.mode_probabilities.shape[1]
-        modes = f"{n} mode{'s' * (n != 1)}"
-        return f"FirstPassage({self.n_units} units, {modes}, {how}{self._flags_shown()})"
+        law, mode = self._SHOWN_AS
+        modes = f"{n} {mode}{'s' * (n != 1)}"
+        return f"{law}({self.n_units} units, {modes}, {how}{self._flags_shown()})"

@@ -46,6 +46,7 @@ class PooledPassage(FirstPassage):
     """
 
     _OF_UNITS: ClassVar[tuple[str, ...]] = ("probability_crossed", "probability_never", "mode_probabilities", "_ended")
+    _SHOWN_AS: ClassVar[tuple[str, str]] = ("PooledPassage", "model")
 
     def __init__(self, laws: Sequence[FirstPassage], weights: FloatArray) -> None:
         first = laws[0]
