@@ -192,7 +192,7 @@ def test_times_are_from_now_on() -> None:
 
 
 def test_outcomes_that_are_separated_are_said_so_in_words() -> None:
-    """"Slope inf, intercept nan" reads like a fault of the program."""
+    """ "Slope inf, intercept nan" reads like a fault of the program."""
     for truth, claimed, said in (
         ([1.0, 2.0, 90.0], [1.0, 0.9, 0.0], "all failures had higher"),
         ([1.0, 2.0, 90.0], [0.0, 0.1, 1.0], "all failures had lower"),

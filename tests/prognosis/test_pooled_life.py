@@ -127,7 +127,7 @@ def test_what_cannot_be_averaged_is_refused(pool) -> None:
 
 
 def test_what_is_no_prognosis_is_named(pool) -> None:
-    """Models in place of prognoses, one in place of several, words in place of weights; nothing can be changed later."""
+    """Models in place of prognoses, one in place of several, words for weights; nothing changes later."""
     life, model = pool.lives[0], pool.lives[0].model
     in_days = ThresholdLife(type(model)(**{**model._arguments(), "time_unit": "d"}), life.threshold)
     in_hours = ThresholdLife(type(model)(**{**model._arguments(), "time_unit": "h"}), life.threshold)

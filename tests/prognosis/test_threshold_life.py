@@ -316,3 +316,13 @@ def test_what_is_no_panel_is_refused(plain) -> None:
     """An array has no times, and a threshold is crossed in time."""
     with pytest.raises(PredictionError, match="array without times"):
         plain[0].predict(np.zeros((2, 3, 1)))
+
+
+def test_who_has_no_conditions_is_told_where_to_give_them() -> None:
+    """The message named an option of another method, and neither cross_validate nor stacked has it."""
+    panel = worn(12, 0)
+    panel = panel.with_covariates({"load": np.random.default_rng(1).normal(size=panel.n_readings)})
+    model = cem.FailureModeEM(1, basis=cem.Polynomial(1), covariates=["load"], random_state=0).fit(panel).model_
+    with pytest.raises(PredictionError) as caught:
+        ThresholdLife(model, 100.0, direction="upper").predict(panel)
+    assert "at='last'" in caught.value.__notes__[0]

@@ -54,8 +54,8 @@ def failure_brier_score(
     Raises
     ------
     OptionError
-        Shapes do not fit, h is below 0, a probability is outside [0, 1], or units were last seen, running, before h and no unit was
-        seen later: then nothing is known at h.
+        Shapes do not fit, h is below 0, a probability is outside [0, 1], or units were last seen, running, before h and
+        no unit was seen later: then nothing is known at h.
 
     References
     ----------

@@ -81,6 +81,8 @@ class ModelCheck:
         """One line: how many units the model does not know, and which."""
         named = [self.units[int(l)] for l in np.flatnonzero(self.flagged)]
         of_all = counted(self.n_units, "unit")
+        if not self.readings.any():
+            return f"{of_all} without a reading of the model's channels: nothing is known of them"
         if not named:
             return f"of {of_all} none is unlike training units"
         text = f"of {of_all} {len(named):,} {'is' if len(named) == 1 else 'are'} unlike training units: "

@@ -172,7 +172,7 @@ class PooledLife:
         units = {life.model.time_unit for life in lives} - {None}
         if len(units) > 1:
             raise OptionError(
-                f"lives are of models with different units of time, {listed(sorted(units))}; fit them to one panel"  # type: ignore[type-var]  # no None
+                f"lives are of models with different units of time, {listed(sorted(units))}; fit them to one panel"
             )
         weights /= weights.sum()
         weights.setflags(write=False)
@@ -278,7 +278,7 @@ def _listed(name: str, given: object, kind: type) -> tuple[Any, ...]:
     """A sequence of objects of one type, as a tuple; OptionError if it is empty or something else."""
     if isinstance(given, str) or not np.iterable(given):
         raise OptionError(f"{name} is of type {type(given).__name__}; a list of {kind.__name__} was expected")
-    found = tuple(given)  # type: ignore[arg-type]  # it is iterable
+    found = tuple(given)
     for i, one in enumerate(found):
         if not isinstance(one, kind):
             raise OptionError(f"{name}[{i}] is of type {type(one).__name__}; a {kind.__name__} was expected")

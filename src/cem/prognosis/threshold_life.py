@@ -48,6 +48,11 @@ _RECORD = "threshold"
 _SETTINGS = ("horizon", "n_draws", "n_cells", "random_state")
 """Options that are kept in a file beside monotone and gate."""
 
+_CONDITIONS = (
+    "A ThresholdLife takes conditions as at=, such as at='last'. cross_validate and PooledLife.stacked take none: "
+    "compare ThresholdLife(model, threshold, at='last').calibrated(panel, estimator), or average such by PooledLife."
+)
+
 
 class ThresholdLife:
     """Predict when running units cross a threshold, by `FailureModeModel.remaining_life`, calibrated; immutable.
@@ -163,9 +168,16 @@ class ThresholdLife:
         FirstPassage
             Corrected, if this prognosis is calibrated.
         """
-        law = self.model.remaining_life(
-            panel, self.threshold, channel=self.channel, direction=self.direction, covariates=self.at, **self.options  # type: ignore[arg-type]
-        )  # fmt: skip
+        try:
+            law = self.model.remaining_life(
+                panel, self.threshold, channel=self.channel,
+                direction=self.direction,  # type: ignore[arg-type]  # one of the three
+                covariates=self.at, **self.options,
+            )  # fmt: skip
+        except PredictionError as error:
+            if self.at is None and self.model.conditions is not None:
+                error.add_note(_CONDITIONS)
+            raise
         held = self.calibration
         return law if held is None or not held.knots else CorrectedPassage(law, held)
 
