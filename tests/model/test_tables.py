@@ -87,7 +87,7 @@ def test_a_passage_is_a_frame_of_units_with_mode_probabilities(model, panel):
     pytest.importorskip("pandas")
     law = model.remaining_life(panel, 1e6, direction="upper", n_draws=64, random_state=0)
     frame = law.to_frame("pandas")
-    assert list(frame.columns)[:2] == ["unit", "median"] and list(frame.columns)[-3:] == ["wear", "7", "crack"]
+    assert list(frame.columns)[:2] == ["unit", "median"] and list(frame.columns)[-4:] == ["wear", "7", "crack", "flags"]
     assert frame["unit"].tolist() == list(panel.units)
 
 
