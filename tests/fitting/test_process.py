@@ -270,3 +270,17 @@ def test_what_does_not_know_of_it_refuses_by_name(fits, what):
     _, panel, em = fits["wiener"]
     with pytest.raises(CemError, match=r"would ignore that units of this model wander .*process='wiener'"):
         REFUSALS[what](em.model_, panel)
+
+
+def test_processes_that_are_all_none_are_no_process() -> None:
+    """Options written by a program, one entry for each channel, were refused beside covariates."""
+    rng = np.random.default_rng(0)
+    times = np.arange(8.0)
+    panel = cem.Panel.from_arrays(times, (0.5 * times + rng.normal(size=(12, 8)))[:, :, None], channels=["a"])
+    panel = panel.with_covariates({"load": rng.normal(size=96)})
+    plain = cem.FailureModeEM(1, basis=cem.Polynomial(1), covariates=["load"], random_state=0).fit(panel)
+    for process in ({}, {"a": None}, {None: None}):
+        same = cem.FailureModeEM(1, basis=cem.Polynomial(1), covariates=["load"], process=process, random_state=0)
+        assert same.fit(panel).log_likelihood_ == plain.log_likelihood_ and same.process_ == {}
+    with pytest.raises(cem.errors.OptionError, match="names channel 'b'"):
+        cem.FailureModeEM(1, process={"b": None}, random_state=0).fit(panel)

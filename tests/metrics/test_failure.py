@@ -180,3 +180,23 @@ def test_what_is_wrong_is_said(call, message: str) -> None:
     """A probability of 1.5 must not come out as a score."""
     with pytest.raises(OptionError, match=message):
         call()
+
+
+def test_times_are_from_now_on() -> None:
+    """A negative time scored every unit as running, and a reliability of several times is none."""
+    for score in (failure_brier_score, failure_reliability):
+        with pytest.raises(OptionError, match="h is -1"):
+            score([1.0, 2.0], [0.1, 0.2], -1.0)
+    with pytest.raises(OptionError, match="one number"):
+        failure_reliability([1.0, 2.0], [0.1, 0.2], [1.0])
+
+
+def test_outcomes_that_are_separated_are_said_so_in_words() -> None:
+    """ "Slope inf, intercept nan" reads like a fault of the program."""
+    for truth, claimed, said in (
+        ([1.0, 2.0, 90.0], [1.0, 0.9, 0.0], "all failures had higher"),
+        ([1.0, 2.0, 90.0], [0.0, 0.1, 1.0], "all failures had lower"),
+        ([50.0, 60.0], [0.1, 0.3], "all outcomes, or all probabilities, are alike"),
+    ):
+        text = str(failure_reliability(truth, claimed, 30.0))
+        assert said in text and "intercept" not in text

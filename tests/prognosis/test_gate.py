@@ -121,6 +121,18 @@ def test_streaming_is_batch(prognosis, running):
         np.testing.assert_array_equal(law.readings_left_out, batch.readings_left_out)
 
 
+def test_streaming_judges_at_the_candidates_of_a_batch(prognosis, running):
+    """Where the number of candidates does not fill the kernel's width, the fit differed in its third digit."""
+    odd = prognosis.replaced(n_points=97)
+    panel = changed(running, 1, lambda x: x + 4.0 * NOISE)[:1]
+    unit = odd.unit()
+    for t, x in zip(panel.times, panel.values, strict=True):
+        unit.update(t, x)
+    law, batch = unit.distribution(), odd.predict(panel)
+    np.testing.assert_allclose(law.fit, batch.fit, rtol=1e-6)
+    np.testing.assert_allclose(law.channel_fit, batch.channel_fit, rtol=1e-6)
+
+
 def test_ages_beyond_training_do_not_lengthen_lives(prognosis, running):
     """The older a unit, the longer it would live, and nobody would be told."""
     oldest = prognosis.model.training["clock"]["longest"]

@@ -11,7 +11,7 @@ import pytest
 
 import cem
 from cem import cli
-from cem.errors import CemWarning, OptionError
+from cem.errors import CemError, CemWarning, OptionError, PanelError
 
 
 def pumps(n_units, seed, spread=0.0):
@@ -129,3 +129,21 @@ def test_the_command_says_the_same(models, broken, axis, tmp_path, capsys):
     streams = capsys.readouterr()
     assert streams.out.splitlines()[0] == found.headline and "--fail-above 0.1" in streams.err
     assert cli.main([*words, "--fail-above", "3"]) == 1
+
+
+def test_nothing_is_said_of_units_without_readings(models):
+    """ "None is unlike training units" would pass a fleet whose sensors are all silent."""
+    panel = pumps(4, 3)
+    silent = panel._replace(values=np.full_like(panel.values, np.nan))
+    for model in models.values():
+        assert "without a reading" in model.check(silent).headline
+
+
+def test_too_few_training_units_are_refused(models):
+    """The model's own law was used in their place, and nobody was told."""
+    panel = pumps(4, 3)
+    with pytest.raises(PanelError, match="training has 1 unit, too few"):
+        models["forward"].check(panel, panel[[0]])
+    for data in ({"panel": np.zeros((2, 3, 3))}, {"panel": panel, "training": np.zeros((2, 3, 3))}):
+        with pytest.raises(CemError, match="array without times"):
+            models["forward"].check(**data)

@@ -125,3 +125,43 @@ def test_what_cannot_be_averaged_is_refused(pool) -> None:
     with pytest.raises(OptionError, match="estimators is empty"):
         PooledLife.stacked(worn(5, 0), [], 10.0)
     assert isinstance(life, ThresholdLife)
+
+
+def test_what_is_no_prognosis_is_named(pool) -> None:
+    """Models in place of prognoses, one in place of several, words for weights; nothing changes later."""
+    life, model = pool.lives[0], pool.lives[0].model
+    in_days = ThresholdLife(type(model)(**{**model._arguments(), "time_unit": "d"}), life.threshold)
+    in_hours = ThresholdLife(type(model)(**{**model._arguments(), "time_unit": "h"}), life.threshold)
+    for lives, weights, said in (
+        ([model], [1], r"lives\[0\] is of type FailureModeModel; a ThresholdLife"),
+        (life, [1], "lives is of type ThresholdLife; a list"),
+        ([life], ["a"], "weights is"),
+        ([in_days, in_hours], [1, 1], "units of time, 'd', 'h'"),
+    ):
+        with pytest.raises(OptionError, match=said):
+            PooledLife(lives, weights)
+    panel = worn(8, 0)
+    estimator = cem.FailureModeEM(1, basis=cem.Polynomial(1), random_state=0)
+    for given, options, said in (
+        (estimator, {}, "estimators is of type FailureModeEM; a list"),
+        (["a"], {}, r"estimators\[0\] is of type str"),
+        ([estimator], {"cap": "long"}, "cap is 'long'"),
+        ([estimator], {"cap": np.nan}, "cap is nan"),
+        ([estimator], {"random_state": "x"}, "random_state is 'x'"),
+    ):
+        with pytest.raises(OptionError, match=said):
+            PooledLife.stacked(panel, given, 10.0, n_folds=2, ages=1, **options)
+    with pytest.raises(ValueError, match="read-only"):
+        pool.weights[0] = 5.0
+
+
+def test_the_law_says_what_it_is_and_keeps_the_flags(pool) -> None:
+    """Its "modes" are models; a candidate without a gate does not hide what the others left out."""
+    seen = worn(3, 9).until(np.full(3, 6.0))
+    values = np.array(seen.values)
+    values[2] = 1e6
+    seen = seen._replace(values=values)
+    ungated = pool.lives[0].replaced(options={"gate": None, "n_draws": 64})
+    law = PooledLife([ungated, pool.lives[1]], [0.0001, 1.0]).predict(seen)
+    assert repr(law).startswith("PooledPassage(3 units, 2 models")
+    assert "1 reading of wear left out" in law.flags[0]

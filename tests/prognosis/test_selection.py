@@ -171,6 +171,8 @@ def test_lives_to_a_threshold_have_scores() -> None:
         ({"score": "log_likelihood", "channel": "wear"}, "channel is of a threshold"),
         ({"threshold": 40.0, "channel": "heat"}, "name the channel"),
         ({"threshold": 40.0, "within": -1.0}, "within"),
+        ({"threshold": 40.0, "within": [10.0]}, r"within is \[10.0\]"),
+        ({"threshold": "40"}, "threshold is '40'"),
         ({"threshold": 0.0}, "direction"),
     ):
         with pytest.raises(OptionError, match=said):

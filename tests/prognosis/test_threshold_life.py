@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import cem
-from cem.errors import OptionError, PanelError, ThresholdWarning
+from cem.errors import OptionError, PanelError, PredictionError, ThresholdWarning
 from cem.prognosis.calibration import Calibration
 from cem.prognosis.corrected_passage import CorrectedPassage
 from cem.prognosis.reliability import reliability
@@ -299,3 +299,30 @@ def test_messages_name_what_is_at_fault(plain) -> None:
         prognosis.calibrated(panel, ages="x")
     with pytest.raises(OptionError, match="no option 'foo'"):
         prognosis.model.remaining_life(panel, 100.0, foo=3)
+
+
+@pytest.mark.parametrize("gate", [None, "on", "auto"])
+def test_a_file_keeps_the_gate(plain, tmp_path, gate) -> None:
+    """Saved with the gate off, a prognosis would leave readings out after it was loaded."""
+    prognosis = plain[0].replaced(options={"gate": gate})
+    prognosis.save(tmp_path / "m.cem")
+    for again in (ThresholdLife.load(tmp_path / "m.cem"), pickle.loads(pickle.dumps(prognosis))):
+        assert again.options.get("gate", "auto") == gate
+    with pytest.raises(OptionError, match="gate is 'strict'"):
+        prognosis.replaced(options={"gate": "strict"})
+
+
+def test_what_is_no_panel_is_refused(plain) -> None:
+    """An array has no times, and a threshold is crossed in time."""
+    with pytest.raises(PredictionError, match="array without times"):
+        plain[0].predict(np.zeros((2, 3, 1)))
+
+
+def test_who_has_no_conditions_is_told_where_to_give_them() -> None:
+    """The message named an option of another method, and neither cross_validate nor stacked has it."""
+    panel = worn(12, 0)
+    panel = panel.with_covariates({"load": np.random.default_rng(1).normal(size=panel.n_readings)})
+    model = cem.FailureModeEM(1, basis=cem.Polynomial(1), covariates=["load"], random_state=0).fit(panel).model_
+    with pytest.raises(PredictionError) as caught:
+        ThresholdLife(model, 100.0, direction="upper").predict(panel)
+    assert "at='last'" in caught.value.__notes__[0]

@@ -141,6 +141,8 @@ def _check_process(given: Mapping[str, Any]) -> None:
     process = given["process"]
     named = tuple(name for name in process if name is not None) if isinstance(process, Mapping) else ()
     process_kinds(process, named)
+    if isinstance(process, Mapping) and all(kind is None for kind in process.values()):
+        return
     without: tuple[tuple[str, object, str], ...] = (
         ("time_axis", "forward", "time_axis='forward'"),
         ("linking_rank", 0, "linking_rank=0"),

@@ -54,8 +54,8 @@ def failure_brier_score(
     Raises
     ------
     OptionError
-        Shapes do not fit, a probability is outside [0, 1], or units were last seen, running, before h and no unit was
-        seen later: then nothing is known at h.
+        Shapes do not fit, h is below 0, a probability is outside [0, 1], or units were last seen, running, before h and
+        no unit was seen later: then nothing is known at h.
 
     References
     ----------
@@ -68,7 +68,7 @@ def failure_brier_score(
     >>> cem.metrics.failure_brier_score([10.0, 50.0], [0.75, 0.5], 30.0)
     array([0.0625, 0.25  ])
     """
-    times = _finite("h", h)
+    times = _times(h)
     lives, chances, censored = _outcomes(truth, probability, running)
     if chances.shape != (*lives.shape, *times.shape) or times.ndim > 1:
         raise OptionError(
@@ -102,7 +102,8 @@ class FailureReliability:
     slope, intercept : float
         Of the logistic recalibration logit P(failed) = intercept + slope · logit p: 1 and 0 if calibrated. A slope
         below 1 says that probabilities are too extreme. The slope is infinite if the probabilities separate failures
-        from the rest without an error; both are NaN if all units had one outcome or one probability.
+        from the rest without an error, and there is no intercept then: NaN. Both are NaN if all units had one outcome
+        or one probability.
     brier_score : float
         Mean of `failure_brier_score`.
     base_rate : float
@@ -151,15 +152,15 @@ class FailureReliability:
 
     def __repr__(self) -> str:
         return (
-            f"FailureReliability: within {self.h:g}, {self._units()}, slope {self.slope:.3g}, intercept "
-            f"{self.intercept:.3g}, {self._scores()}"
+            f"FailureReliability: within {self.h:g}, {self._units()}, slope {self.slope:.3g}"
+            f"{'' if np.isinf(self.slope) else f', intercept {self.intercept:.3g}'}, {self._scores()}"
         )
 
     def __str__(self) -> str:
         held = f"{100 * self.level:.6g} % in"
         lines = [
             f"failure within {self.h:g}: {self._units()}, {self.base_rate:.1%} failed",
-            f"  calibration slope {self.slope:.3g} (1 is right), intercept {self.intercept:.3g} (0 is right)",
+            f"  {self._recalibrated()}",
             f"  {self._scores()} against the base rate",
             f"  {'n':>6}  claimed  observed  {held}",
         ]
@@ -171,6 +172,14 @@ class FailureReliability:
         from cem.errors.html import html_table
 
         return html_table(repr(self), self._table())
+
+    def _recalibrated(self) -> str:
+        if np.isinf(self.slope):
+            order = "all failures had higher" if self.slope > 0 else "all failures had lower"
+            return f"no finite calibration slope: {order} probabilities than all others"
+        if np.isnan(self.slope):
+            return "no calibration slope: all outcomes, or all probabilities, are alike"
+        return f"calibration slope {self.slope:.3g} (1 is right), intercept {self.intercept:.3g} (0 is right)"
 
     def _units(self) -> str:
         unknown = f" and {self.n_unknown:,} of unknown outcome" if self.n_unknown else ""
@@ -223,7 +232,10 @@ def failure_reliability(
     """
     n_bins = integer("n_bins", n_bins, 1, 10**6)
     _fraction("level", level)
-    moment = float(_finite("h", h))
+    moments = _times(h)
+    if moments.ndim:
+        raise OptionError(f"h has shape {moments.shape}; one number was expected: call it for each h")
+    moment = float(moments)
     lives, chances, censored = _outcomes(truth, probability, running)
     brier = float(failure_brier_score(lives, chances, moment, running=censored).mean())
     failed, weights = _known(lives, censored, moment)
@@ -269,6 +281,14 @@ def _outcomes(
             f"{len(lives)} units was expected"
         )
     return lives, chances, censored
+
+
+def _times(h: ArrayLike) -> FloatArray:
+    """Times from now, checked."""
+    times = _finite("h", h)
+    if np.any(times < 0):
+        raise OptionError(f"h is {times[times < 0][0]:g}; a time from now, 0 or more, was expected")
+    return times
 
 
 def _known(lives: FloatArray, censored: BoolArray, h: float) -> tuple[BoolArray, FloatArray]:

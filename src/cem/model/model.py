@@ -255,6 +255,8 @@ class FailureModeModel(ModelOutputs, ConditionAttributes):
             of the training units.
         OptionError
             The model is on the time to failure and keeps no law of lifetimes, or `training` is given for it.
+        PanelError
+            `training` has too few units.
 
         Warns
         -----

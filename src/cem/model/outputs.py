@@ -364,6 +364,7 @@ class ModelOutputs(FittedMixture):
             from cem.model.forward_fits import gated
 
             entered = partial(gated, self, gate=gate)
+        panel = self._as_panel(panel, None, what="panel")
         return remaining_life_to_threshold(
             self, self._component_posterior, panel, threshold, channel, direction, options, covariates, entered
         )

@@ -501,7 +501,7 @@ _CALIBRATION["without_sensors"] = _report  # since 0.6.0
 _CALIBRATION.update(medians=_numbers, centres=_numbers, spreads=_numbers)  # since 0.9.0
 _THRESHOLD: dict[str, _Check] = {
     "threshold": _number, "channel": _text, "direction": _text, "monotone": _flag, "calibration": _calibration,
-    "horizon": _number, "n_draws": _count, "n_cells": _count, "random_state": _count,
+    "horizon": _number, "n_draws": _count, "n_cells": _count, "random_state": _count, "gate": _gate,
 }  # fmt: skip
 _TIMESTAMP = r"-?\d{4,6}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,18})?)?)?)?)?)?"
 _CLOCK: dict[str, _Check] = {"kind": _kind, "origin": _origin, "from_zero": _flag, "longest": _number}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cem.lifetimes.laws import LifetimeLaw
     from cem.panel.panel import Panel
 
-__all__ = ["HeldOut", "HeldOutFold", "cut_off_ages", "folds_of_units", "hold_out", "in_fold"]
+__all__ = ["HeldOut", "HeldOutFold", "cut_off_ages", "drawing", "folds_of_units", "hold_out", "in_fold"]
 
 FloatArray = NDArray[np.float64]
 Fit = Callable[["Panel"], HasLifeEvidence]
@@ -47,7 +47,21 @@ def folds_of_units(n_units: int, n_folds: int, random_state: int = 0) -> NDArray
     """
     if not isinstance(n_folds, (int, np.integer)) or isinstance(n_folds, bool) or not 2 <= n_folds <= n_units:
         raise OptionError(f"n_folds is {n_folds!r}; a whole number from 2 to the {n_units} units was expected")
-    return np.random.default_rng(random_state).permutation(np.arange(n_units) % n_folds)
+    return drawing(random_state).permutation(np.arange(n_units) % n_folds)
+
+
+def drawing(random_state: int) -> np.random.Generator:
+    """Return a generator with this seed.
+
+    Raises
+    ------
+    OptionError
+        It is no seed.
+    """
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError):
+        raise OptionError(f"random_state is {random_state!r}; an integer of 0 or more was expected") from None
 
 
 @contextmanager
@@ -92,7 +106,7 @@ def cut_off_ages(
     if isinstance(ages, (int, np.integer)) and not isinstance(ages, bool):
         if ages < 1:
             raise OptionError(f"ages is {ages}; 1 or more cut-offs per unit were expected")
-        share = np.random.default_rng(random_state).random((panel.n_units, int(ages)))
+        share = drawing(random_state).random((panel.n_units, int(ages)))
         drawn: FloatArray = first[:, None] + share * (failed - first)[:, None]
         return drawn
     if isinstance(ages, Mapping):

@@ -16,7 +16,7 @@ from cem.errors.names import listed
 from cem.errors.warning import warn
 from cem.numerics.threads import in_order, threads_told
 from cem.prognosis.censored import Followed, Outcomes
-from cem.prognosis.heldout import N_POINTS, cut_off_ages, folds_of_units, in_fold
+from cem.prognosis.heldout import N_POINTS, cut_off_ages, drawing, folds_of_units, in_fold
 from cem.prognosis.without_sensors import law_of_all_lives, lives_without_sensors
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ def _ages_before(
     if isinstance(ages, (int, np.integer)) and not isinstance(ages, bool) and ages >= 1:
         spans = ends - first
         distance = spans.mean() / ages
-        starts = np.random.default_rng(random_state).random(panel.n_units)
+        starts = drawing(random_state).random(panel.n_units)
         drawn = distance * (starts[:, None] + np.arange(int(np.ceil(spans.max() / distance))))
         return np.where(drawn < spans[:, None], first[:, None] + drawn, np.nan)
     from cem.panel.panel import Panel as Units

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cem.errors import OptionError
+from cem.errors import OptionError, PanelError
 from cem.errors.display import escaped
 from cem.errors.names import counted, listed
 from cem.mixture.unit_fits import UnitFits
@@ -81,6 +81,8 @@ class ModelCheck:
         """One line: how many units the model does not know, and which."""
         named = [self.units[int(l)] for l in np.flatnonzero(self.flagged)]
         of_all = counted(self.n_units, "unit")
+        if not self.readings.any():
+            return f"{of_all} without a reading of the model's channels: nothing is known of them"
         if not named:
             return f"of {of_all} none is unlike training units"
         text = f"of {of_all} {len(named):,} {'is' if len(named) == 1 else 'are'} unlike training units: "
@@ -173,6 +175,7 @@ class ModelCheck:
 
 def checked(model: FailureModeModel, panel: Panel, training: Panel | None = None) -> ModelCheck:
     """See `FailureModeModel.check`."""
+    panel = model._as_panel(panel, None, what="panel")
     if model.time_axis == "to_failure":
         from cem.prognosis.remaining_life import RemainingLife
 
@@ -186,8 +189,15 @@ def checked(model: FailureModeModel, panel: Panel, training: Panel | None = None
     else:
         from cem.model.forward_fits import gated, reference_of
 
-        own = model.with_own_channels(panel)
-        reference = None if training is None else reference_of(model, model.with_own_channels(training))
+        own, reference = model.with_own_channels(panel), None
+        if training is not None:
+            training = model._as_panel(training, None, what="training")
+            reference = reference_of(model, model.with_own_channels(training))
+            if reference is None:
+                raise PanelError(
+                    f"training has {counted(training.n_units, 'unit')}, too few to say how training units fit; give "
+                    "those of the fit, or leave training out: then the model's own law is what is usual"
+                )
         fits = gated(model, own, gate="on", reference=reference)[1]
     assert fits is not None
     seen = ~np.isnan(own.values)

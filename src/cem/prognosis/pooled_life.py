@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cem.errors import CemWarning, OptionError
+from cem.errors.names import listed
+from cem.errors.options import floats
 from cem.numerics.floating import underflow_is_zero
 from cem.passage.law import FirstPassage
 from cem.prognosis.reliability import Reliability
@@ -51,8 +53,9 @@ class PooledPassage(FirstPassage):
     def __init__(self, laws: Sequence[FirstPassage], weights: FloatArray) -> None:
         first = laws[0]
         self._laws, self._shares = tuple(laws), np.asarray(weights, dtype=np.float64)
-        for name in ("units", "direction", "time_unit", "_backend", "_fits"):
+        for name in ("units", "direction", "time_unit", "_backend"):
             setattr(self, name, getattr(first, name))
+        self._fits = next((law._fits for law in laws if law._fits is not None), None)
         self.exact, self.horizon = all(law.exact for law in laws), min(law.horizon for law in laws)
         self.mode_labels = tuple(range(len(laws)))
         self.mode_probabilities = np.tile(self._shares, (len(first.units), 1))
@@ -114,6 +117,9 @@ class PooledPassage(FirstPassage):
         own = [share * law.standard_error(times) for share, law in zip(self._shares, self._laws, strict=True)]
         return np.asarray(np.linalg.norm(own, axis=0))
 
+    def __repr__(self) -> str:
+        return super().__repr__().replace("FirstPassage(", "PooledPassage(").replace(" mode", " model")
+
     def _selected(self, kept: NDArray[np.int64]) -> Self:
         law = super()._selected(kept)
         law._laws = tuple(own._selected(kept) for own in self._laws)
@@ -152,9 +158,8 @@ class PooledLife:
     report: Reliability | None = None
 
     def __post_init__(self) -> None:
-        lives, weights = tuple(self.lives), np.array(self.weights, dtype=np.float64)
-        if not lives:
-            raise OptionError("lives is empty; one ThresholdLife or more was expected")
+        lives = _listed("lives", self.lives, ThresholdLife)
+        weights = np.array(floats("weights", self.weights))
         asked = {(life.channel, life.threshold, life.direction) for life in lives}
         if len(asked) > 1:
             raise OptionError(
@@ -165,8 +170,15 @@ class PooledLife:
             raise OptionError(
                 f"weights is {self.weights!r}; {len(lives)} numbers of 0 or more with a positive sum were expected"
             )
+        units = {life.model.time_unit for life in lives} - {None}
+        if len(units) > 1:
+            raise OptionError(
+                f"lives are of models with different units of time, {listed(sorted(units))}; fit them to one panel"
+            )
+        weights /= weights.sum()
+        weights.setflags(write=False)
         object.__setattr__(self, "lives", lives)
-        object.__setattr__(self, "weights", weights / weights.sum())
+        object.__setattr__(self, "weights", weights)
 
     def predict(self, panel: Panel) -> PooledPassage:
         """Predict when each unit first crosses the threshold, counted from its last reading.
@@ -233,10 +245,10 @@ class PooledLife:
         ThresholdWarning
             Units are never predicted, because they begin beyond the threshold or have a single reading.
         """
-        if not len(estimators):
-            raise OptionError("estimators is empty; one FailureModeEM or more was expected")
+        from cem.fitting.estimator import FailureModeEM
+
         lives, found = [], []
-        for i, estimator in enumerate(estimators):
+        for i, estimator in enumerate(_listed("estimators", estimators, FailureModeEM)):
             given = type(estimator)(**estimator.get_params(deep=False))
             life = ThresholdLife(
                 given.fit(panel).model_, threshold, channel=channel, direction=direction, options=options
@@ -261,6 +273,19 @@ class PooledLife:
     def __repr__(self) -> str:
         shown = ", ".join(f"{weight:.2g}" for weight in self.weights)
         return f"PooledLife({self.lives[0]!r} and {len(self.lives) - 1} more, weights {shown})"
+
+
+def _listed(name: str, given: object, kind: type) -> tuple[Any, ...]:
+    """A sequence of objects of one type, as a tuple; OptionError if it is empty or something else."""
+    if isinstance(given, str) or not np.iterable(given):
+        raise OptionError(f"{name} is of type {type(given).__name__}; a list of {kind.__name__} was expected")
+    found = tuple(given)
+    for i, one in enumerate(found):
+        if not isinstance(one, kind):
+            raise OptionError(f"{name}[{i}] is of type {type(one).__name__}; a {kind.__name__} was expected")
+    if not found:
+        raise OptionError(f"{name} is empty; one {kind.__name__} or more was expected")
+    return found
 
 
 def _weights(errors: FloatArray) -> FloatArray:

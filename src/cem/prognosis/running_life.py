@@ -208,7 +208,7 @@ class RunningLife:
         assert shifts is not None  # checked by the constructor
         self._shifts = shifts
         if self._gate is not None:
-            coarse = self._gate.coarse(self._grid)
+            coarse = self._gate.coarse(self._evidence.grids([age], n_points)[0])  # those of a batch
             if self._whole:
                 assert self._conditions is not None
                 self._coarse = Shifts.of_matrices(self._conditions.shifts(coarse))

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from cem.errors import CemWarning, FitError, OptionError, PanelError
 from cem.errors.display import escaped
 from cem.errors.names import counted, listed
+from cem.errors.options import real
 from cem.fitting.estimator import FailureModeEM
 from cem.metrics.metrics import cluster_standard_error, crps_pmf, rmse
 from cem.numerics.threads import in_order, threads_told
@@ -318,9 +319,11 @@ def cross_validate(
             "threshold is for the forward time axis, and the candidates are on the time to failure; leave it out"
         )
     else:
-        if within is not None and not within > 0:
+        if within is not None and not real("within", within, "a time above 0") > 0:
             raise OptionError(f"within is {within!r}; a time above 0 was expected")
-        crossing = _Crossing(panel, float(threshold), channel, direction, dict(options or {}))
+        crossing = _Crossing(
+            panel, real("threshold", threshold, "one finite number"), channel, direction, dict(options or {})
+        )
     judged = panel
     cuts = np.zeros((0, 0))
     if to_failure:
@@ -410,8 +413,6 @@ class _Crossing:
             raise OptionError(
                 f"channel is {channel!r}; name the channel of the threshold, one of {listed(panel.channels, 12)}"
             )
-        if not np.isfinite(threshold):
-            raise OptionError(f"threshold is {threshold!r}; one finite number was expected")
         if direction == "auto":
             direction = direction_of_readings(panel, name, threshold)
         elif direction not in ("upper", "lower"):

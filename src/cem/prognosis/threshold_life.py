@@ -46,7 +46,12 @@ __all__ = ["ThresholdLife", "first_crossings_of_readings"]
 
 _RECORD = "threshold"
 _SETTINGS = ("horizon", "n_draws", "n_cells", "random_state")
-"""Options that are kept in a file beside monotone."""
+"""Options that are kept in a file beside monotone and gate."""
+
+_CONDITIONS = (
+    "A ThresholdLife takes conditions as at=, such as at='last'. cross_validate and PooledLife.stacked take none: "
+    "compare ThresholdLife(model, threshold, at='last').calibrated(panel, estimator), or average such by PooledLife."
+)
 
 
 class ThresholdLife:
@@ -103,6 +108,8 @@ class ThresholdLife:
         if calibration is not None and not isinstance(calibration, Calibration):
             raise OptionError(f"calibration is {calibration!r}; a Calibration, of `calibrated`, was expected")
         own = checked_settings({} if options is None else options, more=("gate",))
+        if own.get("gate", "auto") not in ("auto", "on", None):
+            raise OptionError(f"gate is {own['gate']!r}; 'auto', 'on' or None was expected")
         if model.time_axis != "forward":
             raise OptionError(
                 "a threshold is crossed on the forward time axis, and this model's is the time to failure; use "
@@ -134,7 +141,10 @@ class ThresholdLife:
         asked = {"threshold": threshold, "channel": channel, "direction": direction}
         asked["monotone"] = own.get("monotone", False)
         if held is not None and asked.items() <= held.items():
-            own = {**{name: held[name] for name in _SETTINGS if name in held}, **own}
+            kept = {name: held[name] for name in _SETTINGS if name in held}
+            if "gate" in held:
+                kept["gate"] = None if held["gate"] == "off" else held["gate"]
+            own = {**kept, **own}
             if calibration is None and "calibration" in held:
                 calibration = Calibration.from_dict(held["calibration"])
         for name, value in {
@@ -158,9 +168,16 @@ class ThresholdLife:
         FirstPassage
             Corrected, if this prognosis is calibrated.
         """
-        law = self.model.remaining_life(
-            panel, self.threshold, channel=self.channel, direction=self.direction, covariates=self.at, **self.options  # type: ignore[arg-type]
-        )  # fmt: skip
+        try:
+            law = self.model.remaining_life(
+                panel, self.threshold, channel=self.channel,
+                direction=self.direction,  # type: ignore[arg-type]  # one of the three
+                covariates=self.at, **self.options,
+            )  # fmt: skip
+        except PredictionError as error:
+            if self.at is None and self.model.conditions is not None:
+                error.add_note(_CONDITIONS)
+            raise
         held = self.calibration
         return law if held is None or not held.knots else CorrectedPassage(law, held)
 
@@ -233,8 +250,6 @@ class ThresholdLife:
         NoSkillWarning
             Laws are no better than without sensors.
         """
-        if cap is not None and not real("cap", cap, "a number above 0") > 0:
-            raise OptionError(f"cap is {cap}; a number above 0 was expected")
         if estimator is not None and estimator.time_axis != "forward":
             raise OptionError(f"the estimator's time_axis is {estimator.time_axis!r}; 'forward' was expected")
         held = self.held_out(
@@ -257,7 +272,9 @@ class ThresholdLife:
         **options
             ages, n_folds, cap, random_state, n_jobs and progress, as there; all but the last two have to be given.
         """
-        side = self._side()
+        side, cap = self._side(), options.get("cap")
+        if cap is not None and not real("cap", cap, "a number above 0") > 0:
+            raise OptionError(f"cap is {cap}; a number above 0 was expected")
 
         def predict(model: FailureModeModel, cut: Panel) -> FirstPassage:
             law = ThresholdLife(model, self.threshold, channel=self.channel, direction=side, at=self.at,
@@ -349,6 +366,8 @@ class ThresholdLife:
             "monotone": bool(self.options.get("monotone", False)),
         }  # fmt: skip
         record.update({name: self.options[name] for name in _SETTINGS if self.options.get(name) is not None})
+        if self.options.get("gate", "auto") != "auto":
+            record["gate"] = self.options["gate"] or "off"
         if self.calibration is not None:
             record["calibration"] = self.calibration.to_dict()
         training = {**self.model.training, _RECORD: record}
