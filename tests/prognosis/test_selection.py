@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from life_cases import fleet
@@ -66,6 +68,9 @@ def test_it_is_reproducible_on_any_number_of_threads(chosen) -> None:
     candidates = {1: estimator(1, Exponential([40.0]))}
     one = cross_validate(panel, candidates, **options)
     assert one == cross_validate(panel, candidates, n_jobs=2, **options)
+    scored, again = one.scored[0], replace(one.scored[0], mae=float("nan"))
+    assert np.isnan(scored.mae) and scored == again and hash(scored) == hash(again)
+    assert scored != replace(scored, mae=0.0) and scored != replace(scored, crps=scored.crps + 1.0)
     assert not hasattr(candidates[1], "model_")
 
 

@@ -50,8 +50,25 @@ _ONLY_OF_THRESHOLDS = ("mae", "coverage_90", "brier")
 _OF_LIVES = ("rmse", "crps", "log_score", *_OF_THRESHOLDS)
 
 
-@dataclass(frozen=True)
-class Scored:
+class _Figures:
+    """Equal if all figures are; those that are not known, NaN, are equal to one another.
+
+    Up to Python 3.12 a dataclass took one and the same NaN as equal to itself, and from 3.13 on it does not.
+    """
+
+    def _compared(self) -> tuple[Any, ...]:
+        values = (getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+        return tuple(None if isinstance(value, float) and np.isnan(value) else value for value in values)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._compared() == other._compared()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(self._compared())
+
+
+@dataclass(frozen=True, eq=False)
+class Scored(_Figures):
     """The scores of one candidate.
 
     Parameters
@@ -93,8 +110,8 @@ class Scored:
     brier: float = float("nan")
 
 
-@dataclass(frozen=True)
-class WithoutSensors:
+@dataclass(frozen=True, eq=False)
+class WithoutSensors(_Figures):
     """The scores of predictions from the law of lifetimes alone, given that a unit has reached its age.
 
     Units and ages are those at which the candidates were scored. The law is fitted to the lives of each fold's training
