@@ -61,7 +61,7 @@ class _Figures:
         return tuple(None if isinstance(value, float) and np.isnan(value) else value for value in values)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._compared() == other._compared()  # type: ignore[attr-defined]
+        return type(other) is type(self) and self._compared() == other._compared()
 
     def __hash__(self) -> int:
         return hash(self._compared())
