@@ -117,9 +117,6 @@ class PooledPassage(FirstPassage):
         own = [share * law.standard_error(times) for share, law in zip(self._shares, self._laws, strict=True)]
         return np.asarray(np.linalg.norm(own, axis=0))
 
-    def __repr__(self) -> str:
-        return super().__repr__().replace("FirstPassage(", "PooledPassage(").replace(" mode", " model")
-
     def _selected(self, kept: NDArray[np.int64]) -> Self:
         law = super()._selected(kept)
         law._laws = tuple(own._selected(kept) for own in self._laws)
