@@ -53,7 +53,7 @@ _OF_LIVES = ("rmse", "crps", "log_score", *_OF_THRESHOLDS)
 class _Figures:
     """Equal if all figures are; those that are not known, NaN, are equal to one another.
 
-    Up to Python 3.12 a dataclass took one and the same NaN as equal to itself, and from 3.13 on it does not.
+    Up to Python 3.12 a dataclass takes a NaN object as equal to itself, and from 3.13 on it does not.
     """
 
     def _compared(self) -> tuple[Any, ...]:
