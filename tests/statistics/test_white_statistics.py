@@ -10,7 +10,7 @@ from cem.basis.families import Polynomial
 from cem.errors import PanelError
 from cem.panel.panel import Panel
 from cem.process.channel_process import ChannelProcess
-from cem.statistics import sufficient
+from cem.statistics import channel_groups
 from cem.statistics.sufficient import SufficientStatistics
 
 WANDERS = (ChannelProcess("wiener", 2.0), None, ChannelProcess("ou", 3.0, 0.7), ChannelProcess("integrated", 0.1))
@@ -41,7 +41,7 @@ def block(statistics, l, c):
 @pytest.mark.parametrize("kernel", ["lapack", "plain"])
 def test_products_are_those_of_rows_whitened_in_numpy(kernel, monkeypatch):
     """In chunks of a few units, too, and with coordinates that were learned from white rows."""
-    monkeypatch.setattr(sufficient, "_ROWS_PER_CHUNK", 60)
+    monkeypatch.setattr(channel_groups, "_ROWS_PER_CHUNK", 60)
     panel = fleet()
     learned = compressed(panel, processes=WANDERS)
     coordinates = learned.coordinates
